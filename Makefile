@@ -1,0 +1,52 @@
+# Targets: quickstart  test  check  bench-smoke  docs  clean. Each installs what it needs into .venv first.
+# Another interpreter: make test PYTHON=python3.12
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+FIRST  := $(VENV)/.installed-first
+FULL   := $(VENV)/.installed-full
+
+.PHONY: quickstart test test-slow check format docs bench-smoke clean
+
+quickstart: $(FIRST)
+	$(BIN)/tamis quickstart
+
+test: $(FULL)
+	$(BIN)/python -m pytest -q
+
+test-slow: $(FULL)
+	$(BIN)/python -m pytest -q --run-slow
+
+check: $(FULL)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_docs.py tests/test_exports.py
+
+format: $(FULL)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) site dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# The virtual environment: torch first and held by the constraints, so that nothing after it picks another build.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "tamis needs Python 3.11 or newer, and '$(PYTHON)' is not; try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; \
+	  exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# What a user has: the package and the image encoder.
+$(FIRST): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) torch
+	$(PIP) -e ".[images]"
+	@touch $@
+
+# What a developer has: every extra and the tools.
+$(FULL): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) torch
+	$(PIP) -e ".[all,dev]"
+	@touch $(FIRST) $@
