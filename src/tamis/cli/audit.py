@@ -1,0 +1,133 @@
+"""``tamis audit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tamis.cli.options import JsonOption, SeedOption, default_run, load_array
+from tamis.errors import InputError
+
+EXAMPLES = """\b
+Examples:
+  tamis audit photos/
+  tamis audit reviews.csv --text body --label stars
+  tamis audit --features X.npy --labels y.npy --out runs/x
+  tamis audit reviews.csv --pred-probs P.npy
+"""
+
+
+def run(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="Folder of images (class/file), .csv .tsv .jsonl .parquet manifest, .npz arrays, or a saved "
+            "Hugging Face data set.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Run folder.", show_default="runs/audit-<source>")
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option("--encoder", help="Name of the encoder, or a model folder.", show_default="built-in"),
+    ] = None,
+    task: Annotated[str, typer.Option("--task", help="auto or classification.")] = "auto",
+    label: Annotated[
+        str | None, typer.Option("--label", help="Column of the labels.", show_default="found by name")
+    ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option("--image", help="Column of image paths or bytes.", show_default="found by name"),
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", help="Column of texts.", show_default="found by name")
+    ] = None,
+    id_: Annotated[
+        str | None,
+        typer.Option("--id", help="Column of ids.", show_default="found by name, else row numbers"),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="Column of splits (train, test, ...).", show_default="found by name"),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            "--group",
+            help="Column of groups: rows of one group (patient, video) never vouch for each other.",
+            show_default="found by name",
+        ),
+    ] = None,
+    features: Annotated[
+        Path | None, typer.Option("--features", help=".npy file of features, shape (n, d); needs --labels.")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option("--labels", help=".npy file of labels, shape (n,).")] = None,
+    pred_probs: Annotated[
+        Path | None,
+        typer.Option(
+            "--pred-probs", help=".npy file of out-of-sample predicted probabilities, shape (n, classes)."
+        ),
+    ] = None,
+    out_of_sample: Annotated[
+        bool,
+        typer.Option(
+            "--out-of-sample", help="Vouch that --pred-probs come from models that did not train on the row."
+        ),
+    ] = False,
+    memory_budget: Annotated[
+        str, typer.Option("--memory-budget", help="Working memory to stay within, such as 64MiB.")
+    ] = "2GiB",
+    seed: SeedOption = 0,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    limit_print: Annotated[int, typer.Option("--limit-print", help="How many labels to print.", min=0)] = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the labels of a data set that are probably wrong.
+
+    Writes a run folder: issues.parquet (a calibrated score and a suggestion for every label), report.html
+    (readable offline) and run.json. Interrupted, it continues when the same command is run again. The data
+    are never modified.
+    """
+    columns = {"label": label, "image": image, "text": text, "id": id_, "split": split, "group": group}
+    options = {name: value for name, value in columns.items() if value is not None}
+    arrays = {"--features": features, "--labels": labels, "--pred-probs": pred_probs}
+    _check_combination(source, arrays, options)
+
+    from tamis.auditing import audit
+    from tamis.cli.findings import findings_json, print_findings
+    from tamis.cli.screen import Screen
+
+    named = source or next(str(path) for path in arrays.values() if path is not None)
+    screen = Screen(as_json=as_json)
+    finished = audit(
+        source,
+        features=None if features is None else load_array(features, "--features"),
+        labels=None if labels is None else load_array(labels, "--labels"),
+        pred_probs=None if pred_probs is None else load_array(pred_probs, "--pred-probs"),
+        task=task,
+        encoder=encoder,
+        out_of_sample=out_of_sample or None,
+        memory_budget=memory_budget,
+        random_state=seed,
+        out=out or default_run(named),
+        device=device,
+        read_options=options,
+    )
+    print_findings(screen, finished, limit_print)
+    screen.result(findings_json(finished, "audit", limit_print))
+
+
+def _check_combination(source: str | None, arrays: dict[str, Path | None], options: dict[str, str]) -> None:
+    """Refuse what cannot go together before anything is loaded."""
+    given = [name for name, path in arrays.items() if path is not None]
+    if source is None and not {"--features", "--pred-probs"} & set(given):
+        raise InputError("give SOURCE, or --features or --pred-probs together with --labels")
+    if source is None and "--labels" not in given:
+        raise InputError(f"{' and '.join(given)} without SOURCE needs --labels FILE.npy")
+    if source is None and options:
+        listed = ", ".join(f"--{name}" for name in options)
+        raise InputError(f"{listed} name columns of SOURCE, and there is none")
