@@ -154,7 +154,9 @@ def _agreement(labels: Sequence[object], verdict: Mapping[str, object]) -> str:
 def _score_words(score: float | None, *, calibrated: bool) -> str:
     if score is None:
         return "no score"
-    return f"{percent(score)} likely right" if calibrated else f"label score {score:.3f}"
+    if calibrated:
+        return f"{percent(score)} likely right"
+    return f"label score {score:.3f}" if score >= 0.001 else "label score under 0.001"
 
 
 def alternatives_of(verdict: Mapping[str, object]) -> tuple[Alternative, ...]:

@@ -13,9 +13,10 @@ from tamis.issues.summary import AuditSummary
 from tamis.reporting.gallery import Alternative, alternatives_of
 from tamis.reporting.samples import SampleReader, SampleView, column_values, flagged_rows, lowest_rows
 from tamis.reporting.wording import Shown, count, counted, shown, visible
-from tamis.types import IntArray
+from tamis.types import FloatArray, IntArray
 
-_GROUPED = ("exact_duplicate", "near_duplicate", "conflicting_duplicate", "split_leak")
+_PLAIN_DUPLICATES = ("exact_duplicate", "near_duplicate")
+_GRAVE_DUPLICATES = ("conflicting_duplicate", "split_leak")
 _MOST_GROUPS = 6
 _MOST_IN_GROUP = 4
 _MOST_SINGLE = 8
@@ -66,7 +67,7 @@ def _section(reader: SampleReader, issues: pa.Table, summary: AuditSummary, inde
     groups: tuple[tuple[Example, ...], ...] = ()
     listed: tuple[tuple[Shown, str], ...] = ()
     left_out = ""
-    if issue.name in _GROUPED:
+    if issue.name in _PLAIN_DUPLICATES + _GRAVE_DUPLICATES:
         groups, left_out = _group_examples(reader, issues, issue.name)
     elif issue.name == "unreadable":
         listed, left_out = _unreadable(issues)
@@ -81,14 +82,22 @@ def _section(reader: SampleReader, issues: pa.Table, summary: AuditSummary, inde
 def _group_examples(
     reader: SampleReader, issues: pa.Table, name: str
 ) -> tuple[tuple[tuple[Example, ...], ...], str]:
-    rows = np.asarray(flagged_rows(issues, name), dtype=np.int64)
     group = column_values(issues, "duplicate_group")
-    found = list(dict.fromkeys(group[rows][~np.isnan(group[rows])].tolist()))
+    found = _group_numbers(issues, group, name)
+    if name in _PLAIN_DUPLICATES:
+        # Groups with a graver issue are shown once, there.
+        graver = [each for issue in _GRAVE_DUPLICATES for each in _group_numbers(issues, group, issue)]
+        found = [each for each in found if each not in set(graver)]
     members = {each: _varied(issues, np.flatnonzero(group == each), name) for each in found[:_MOST_GROUPS]}
     views = reader.read([row for some in members.values() for row in some], "small")
     groups = tuple(tuple(Example(views[row]) for row in some) for some in members.values())
     hidden = len(found) - len(members)
     return groups, f"{counted(hidden, 'more group')} in the issue table" if hidden else ""
+
+
+def _group_numbers(issues: pa.Table, group: FloatArray, name: str) -> list[float]:
+    numbers = group[flagged_rows(issues, name)]
+    return list(dict.fromkeys(numbers[~np.isnan(numbers)].tolist()))
 
 
 def _varied(issues: pa.Table, rows: IntArray, name: str) -> list[int]:

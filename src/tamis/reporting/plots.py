@@ -97,13 +97,10 @@ def histogram_uri(bins: Sequence[ScoreBin], threshold: float, palette: Palette, 
 def _draw_bars(axes: Axes, bins: Sequence[ScoreBin], palette: Palette, *, calibrated: bool) -> None:
     middles = [(each.low + each.high) / 2 for each in bins]
     width = 0.88 / len(bins)
-    axes.bar(middles, [each.n_rows for each in bins], width, color=palette.rows, label="labels")
+    axes.bar(middles, [each.n_rows for each in bins], width, color=palette.rows)
     if calibrated:
         wrong = [each.expected_wrong for each in bins]
-        axes.bar(middles, wrong, 0.5 * width, color=palette.wrong, label="expected to be wrong")
-        axes.legend(
-            frameon=False, labelcolor=palette.ink, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2
-        )
+        axes.bar(middles, wrong, 0.5 * width, color=palette.wrong)
 
 
 def _draw_threshold(axes: Axes, threshold: float, palette: Palette) -> None:
@@ -115,7 +112,7 @@ def _draw_threshold(axes: Axes, threshold: float, palette: Palette) -> None:
         xytext=(0, 5),
         textcoords="offset points",
         color=palette.ink,
-        ha="left" if threshold < 0.3 else "center",
+        ha="left" if threshold < 0.1 else "right" if threshold > 0.9 else "center",
     )
 
 

@@ -19,6 +19,7 @@ Size: TypeAlias = Literal["large", "small"]
 
 _PIXELS: dict[Size, int] = {"large": 224, "small": 112}
 _CHARACTERS: dict[Size, int] = {"large": 420, "small": 90}
+_MOST_LINES = 8
 _LONGEST_TEXT = 3_000
 
 
@@ -62,18 +63,10 @@ class SampleReader:
         ids = self._issues["id"].take(index).to_pylist()
         labels = self._issues["given_label"].take(index).to_pylist()
         pictures = self._pictures(wanted, size)
-        texts = self._texts(wanted)
-        limit = _CHARACTERS[size]
+        texts = self._texts(wanted, size)
         return {
             row: SampleView(
-                id=shown(sample_id, 64),
-                label=shown(label),
-                split=split,
-                picture=pictures.get(row),
-                text=excerpt(texts[row], limit) if row in texts else "",
-                more=excerpt(texts[row], _LONGEST_TEXT)
-                if size == "large" and len(texts.get(row, "")) > limit
-                else "",
+                shown(sample_id, 64), shown(label), split, pictures.get(row), *texts.get(row, ("", ""))
             )
             for row, sample_id, label, split in zip(wanted, ids, labels, self._splits(wanted), strict=True)
         }
@@ -93,20 +86,29 @@ class SampleReader:
             return {}
         return make_thumbnails(self._dataset.inputs["image"], rows, _PIXELS[size])
 
-    def _texts(self, rows: Sequence[int]) -> dict[int, str]:
+    def _texts(self, rows: Sequence[int], size: Size) -> dict[int, tuple[str, str]]:
         if self._dataset is None or "text" not in self._dataset.inputs:
             return {}
         samples = self._dataset.inputs["text"].read(rows)
-        return {
-            row: f"(not readable: {sample.reason})" if isinstance(sample, Unreadable) else str(sample)
-            for row, sample in zip(rows, samples, strict=True)
-        }
+        return {row: _passages(sample, size) for row, sample in zip(rows, samples, strict=True)}
 
     def _splits(self, rows: Sequence[int]) -> list[Shown | None]:
         if self._dataset is None:
             return [None] * len(rows)
         splits = self._dataset.table["split"].take(pa.array(rows, pa.int64())).to_pylist()
         return [None if split is None else shown(split, 24) for split in splits]
+
+
+def _passages(sample: object, size: Size) -> tuple[str, str]:
+    """Return the beginning of a text, and for large samples a longer piece where there is more."""
+    if isinstance(sample, Unreadable):
+        return excerpt(f"(not readable: {sample.reason})", _LONGEST_TEXT), ""
+    text = str(sample)
+    if size == "small":
+        return excerpt(text, _CHARACTERS["small"]) or "(empty text)", ""
+    first = excerpt(text, _CHARACTERS["large"], _MOST_LINES)
+    longer = excerpt(text, _LONGEST_TEXT)
+    return first or "(empty text)", "" if longer == first else longer
 
 
 def column_values(table: pa.Table, name: str) -> FloatArray:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from tamis.issues.summary import AuditSummary, ClassSummary
-from tamis.reporting.wording import UNKNOWN, Shown, count, count_interval, percent, shown
-from tamis.types import FloatArray
+from tamis.reporting.wording import UNKNOWN, Shown, count, counts, percent, shown
+from tamis.types import Estimate, FloatArray
 
 MOST_CLASSES = 50
-_MOST_CONFUSIONS = 20
+_MOST_CONFUSIONS = 25
+_MOST_BESIDE_HEAT_MAP = 12
+_LEAST_LISTED = 0.0005
 _LARGEST_HEAT_MAP = 40
 _LARGEST_WITH_NUMBERS = 20
 _HEAT_LEVELS = 8
@@ -73,8 +75,13 @@ class Confusion:
 
 def class_rows(summary: AuditSummary) -> tuple[ClassRow, ...]:
     """Return the classes with most wrong labels first, 50 at most."""
-    ordered = sorted(summary.classes, key=_badness, reverse=True)
-    return tuple(_class_row(each) for each in ordered[:MOST_CLASSES])
+    worst = sorted(summary.classes, key=_badness, reverse=True)[:MOST_CLASSES]
+    expected = [each.expected_wrong or Estimate(math.nan, math.nan, math.nan) for each in worst]
+    words = counts([value for each in expected for value in each])
+    return tuple(
+        _class_row(each, *words[3 * i : 3 * i + 3], share=expected[i].estimate / max(1, each.n_assessed))
+        for i, each in enumerate(worst)
+    )
 
 
 def _badness(each: ClassSummary) -> tuple[float, int, int]:
@@ -82,18 +89,17 @@ def _badness(each: ClassSummary) -> tuple[float, int, int]:
     return (-1.0 if math.isnan(expected) else expected, each.n_flagged, each.n_given)
 
 
-def _class_row(each: ClassSummary) -> ClassRow:
-    wrong = each.expected_wrong
-    share = None if wrong is None or not each.n_assessed else wrong.estimate / each.n_assessed
+def _class_row(each: ClassSummary, estimate: str, low: str, high: str, *, share: float) -> ClassRow:
+    is_known = math.isfinite(share)
     return ClassRow(
         name=shown(each.name),
         n_given=count(each.n_given),
         n_assessed=count(each.n_assessed),
         n_flagged=count(each.n_flagged),
-        expected=UNKNOWN if wrong is None else count(wrong.estimate),
-        interval="" if wrong is None else count_interval(wrong),
-        share=None if share is None else 100.0 * min(1.0, max(0.0, share)),
-        share_text=UNKNOWN if share is None else percent(share),
+        expected=estimate,
+        interval=f"{low} to {high}" if is_known else UNKNOWN,
+        share=100.0 * min(1.0, max(0.0, share)) if is_known else None,
+        share_text=percent(share),
         confused_with=None if each.confused_with is None else shown(each.confused_with),
     )
 
@@ -151,15 +157,17 @@ def confusions(summary: AuditSummary) -> tuple[Confusion, ...]:
     prior = summary.class_prior
     rows = None if prior is None else off * np.nan_to_num(prior, nan=0.0)[:, None] * summary.n_assessed
     strength = (off if rows is None else rows).ravel()
-    order = np.argsort(-strength, kind="stable")[:_MOST_CONFUSIONS]
+    n_shown = _MOST_CONFUSIONS if len(matrix) > _LARGEST_HEAT_MAP else _MOST_BESIDE_HEAT_MAP
+    order = [int(cell) for cell in np.argsort(-strength, kind="stable")[:n_shown]]
+    order = [cell for cell in order if off.flat[cell] >= _LEAST_LISTED]
+    n_rows = [""] * len(order) if rows is None else counts([float(rows.flat[cell]) for cell in order])
     names = summary.class_names
     return tuple(
         Confusion(
-            true=shown(names[int(cell) // len(matrix)]),
-            given=shown(names[int(cell) % len(matrix)]),
+            true=shown(names[cell // len(matrix)]),
+            given=shown(names[cell % len(matrix)]),
             probability=percent(float(off.flat[cell])),
-            n_rows="" if rows is None else count(float(rows.flat[cell])),
+            n_rows=words,
         )
-        for cell in order
-        if off.flat[cell] >= 0.0005
+        for cell, words in zip(order, n_rows, strict=True)
     )

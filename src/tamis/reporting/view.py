@@ -141,7 +141,8 @@ def _headline(summary: AuditSummary) -> tuple[str, str]:
     if summary.n_assessed < summary.n_labelled:
         labels = f"{summary.n_assessed:,} assessed labels"
     if wrong is None:
-        text = "The notes below say why. The ranking still puts the most suspicious labels first."
+        why = "The notes below say why. " if summary.notes else ""
+        text = f"{why}The ranking still puts the most suspicious labels first."
         return f"How many of {labels} are wrong cannot be known", text
     if wrong.estimate < 0.5:
         headline = f"Hardly any of {labels} is wrong"
@@ -149,7 +150,7 @@ def _headline(summary: AuditSummary) -> tuple[str, str]:
         headline = f"About {wrong.estimate:,.0f} of {labels} are probably wrong"
     rate = summary.noise_rate
     share = "" if rate is None else f", that is {percent_interval(rate)} of them"
-    return headline, f"95 % interval {count_interval(wrong)}{share}"
+    return headline, f"{percent(0.95)} interval {count_interval(wrong)}{share}"
 
 
 def _tiles(summary: AuditSummary) -> tuple[Tile, ...]:
@@ -159,14 +160,20 @@ def _tiles(summary: AuditSummary) -> tuple[Tile, ...]:
     precision = summary.flag_precision
     if precision is not None:
         tiles.append(
-            Tile(percent(precision.estimate), "of the flagged expected wrong", percent_interval(precision))
+            Tile(
+                percent(precision.estimate),
+                "of the flagged are wrong",
+                f"expected; {percent_interval(precision)}",
+            )
         )
     if summary.precision_at:
         below = [k for k in summary.precision_at if k <= 100]
         k = max(below) if below else min(summary.precision_at)
         at_k = summary.precision_at[k]
         tiles.append(
-            Tile(percent(at_k.estimate), f"expected wrong in the first {k:,}", percent_interval(at_k))
+            Tile(
+                percent(at_k.estimate), f"of the first {k:,} are wrong", f"expected; {percent_interval(at_k)}"
+            )
         )
     missing = summary.n_samples - summary.n_assessed
     tiles.append(Tile(count(missing), "not assessed", f"of {counted(summary.n_samples, 'sample')}"))

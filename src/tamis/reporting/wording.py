@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from tamis.types import Estimate
@@ -55,19 +56,25 @@ def shown(value: object, limit: int = 48) -> Shown:
         return Shown("(no label)")
     text = str(value)
     if not text.strip():
-        return Shown(f"(empty: {text!r})"[:limit])
+        return Shown("(blank)" if text else "(empty)")
     if len(text) <= limit:
         return Shown(visible(text))
     return Shown(visible(text[: limit - 1]) + "…", visible(text[:_LONGEST_TITLE]))
 
 
-def excerpt(text: str, limit: int) -> str:
-    """Return at most ``limit`` characters of a text, line breaks kept, runs of empty lines closed up."""
+def excerpt(text: str, limit: int, most_lines: int | None = None) -> str:
+    """Return the beginning of a text, line breaks kept, runs of empty lines closed up.
+
+    Examples
+    --------
+    >>> excerpt("one two three", limit=7)
+    'one two …'
+    """
     lines = [line.rstrip() for line in text[: 4 * limit].replace("\r\n", "\n").split("\n")]
     tidy = "\n".join(line for i, line in enumerate(lines) if line or (i and lines[i - 1])).strip()
-    cut = tidy[:limit].rstrip()
-    whole = len(cut) == len(tidy) and len(text) <= 4 * limit
-    return visible(cut, keep_lines=True) + ("" if whole else " …")
+    cut = "\n".join(tidy.split("\n")[:most_lines])[:limit].rstrip()
+    is_whole = cut == tidy and len(text) <= 4 * limit
+    return visible(cut, keep_lines=True) + ("" if is_whole else " …")
 
 
 def percent(share: float) -> str:
@@ -104,6 +111,19 @@ def count(value: float) -> str:
         return UNKNOWN
     whole = float(value).is_integer() or value >= 9.95
     return f"{value:,.0f}" if whole else f"{value:.1f}"
+
+
+def counts(values: Sequence[float]) -> list[str]:
+    """Return the counts of one table column with the same number of decimals: one while all are small.
+
+    Examples
+    --------
+    >>> counts([12.0, 3.26]), counts([120.4, 3.26])
+    (['12.0', '3.3'], ['120', '3'])
+    """
+    known = [value for value in values if math.isfinite(value)]
+    is_fine = max(known, default=0.0) < 20 and not all(float(value).is_integer() for value in known)
+    return [UNKNOWN if not math.isfinite(value) else f"{value:,.{int(is_fine)}f}" for value in values]
 
 
 def counted(value: int, singular: str, plural: str | None = None) -> str:
