@@ -7,6 +7,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 FIRST  := $(VENV)/.installed-first
 FULL   := $(VENV)/.installed-full
+DOCS   := $(VENV)/.installed-docs
 
 .PHONY: quickstart test test-slow check format docs bench-smoke clean
 
@@ -29,6 +30,13 @@ format: $(FULL)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+bench-smoke: $(FULL)
+	$(BIN)/python benchmarks/smoke.py
+
+docs: $(DOCS)
+	$(BIN)/python tools/cli_docs.py
+	$(BIN)/mkdocs build --strict
+
 clean:
 	rm -rf $(VENV) site dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
@@ -50,3 +58,7 @@ $(FULL): pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) torch
 	$(PIP) -e ".[all,dev]"
 	@touch $(FIRST) $@
+
+$(DOCS): $(FULL)
+	$(PIP) -e ".[docs]"
+	@touch $@
