@@ -16,7 +16,7 @@ import pytest
 
 import tamis.auditing
 from tamis.cli import app, main
-from tamis.cli.options import default_run, load_array
+from tamis.cli.options import default_run
 from tamis.cli.screen import Column, Screen
 from tamis.errors import InputError, MissingExtraError, RunError
 from tamis.issues.summary import AuditSummary
@@ -295,24 +295,6 @@ def test_default_run(
     inner.mkdir(parents=True)
     monkeypatch.chdir(inner)
     assert default_run(name) == Path("runs") / (expected or "audit-outer")
-
-
-def test_load_array_refuses_what_is_not_plain(tmp_path: Path) -> None:
-    good, objects, text, archive = (tmp_path / name for name in ("good.npy", "o.npy", "t.npy", "a.npz"))
-    np.save(good, np.arange(3))
-    np.save(objects, np.array([{}], dtype=object), allow_pickle=True)
-    text.write_text("1,2,3")
-    np.savez(archive, a=np.arange(3))
-    assert load_array(good, "--features").tolist() == [0, 1, 2]
-    for path, message in (
-        (objects, "not a plain NumPy array"),
-        (text, "not a plain NumPy array"),
-        (archive, "give the .npz file as SOURCE"),
-        (tmp_path / "none.npy", "is not a file"),
-        (tmp_path, "is not a file"),
-    ):
-        with pytest.raises(InputError, match=message):
-            load_array(path, "--features")
 
 
 def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:

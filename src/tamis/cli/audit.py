@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tamis.cli.options import JsonOption, SeedOption, default_run, load_array
+from tamis.cli.options import JsonOption, SeedOption, default_run
 from tamis.errors import InputError
 
 EXAMPLES = """\b
@@ -100,14 +100,15 @@ def run(
     from tamis.auditing import audit
     from tamis.cli.findings import findings_json, print_findings
     from tamis.cli.screen import Screen
+    from tamis.data.array_files import load_array
 
     named = source or next(str(path) for path in arrays.values() if path is not None)
     screen = Screen(as_json=as_json)
     finished = audit(
         source,
-        features=None if features is None else load_array(features, "--features"),
-        labels=None if labels is None else load_array(labels, "--labels"),
-        pred_probs=None if pred_probs is None else load_array(pred_probs, "--pred-probs"),
+        features=None if features is None else load_array(features),
+        labels=None if labels is None else load_array(labels),
+        pred_probs=None if pred_probs is None else load_array(pred_probs),
         task=task,
         encoder=encoder,
         out_of_sample=out_of_sample or None,

@@ -6,12 +6,13 @@ import inspect
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, cast, runtime_checkable
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
 
 from tamis.data.dataset import Dataset, Image, Input, Unreadable
+from tamis.data.inputs import ImageInput
 from tamis.data.reading import read
 from tamis.errors import TamisError
 from tamis.exporting.finished import FinishedAudit
@@ -36,14 +37,6 @@ class Full:
     table: pa.Table
     image_column: str | None
     notes: tuple[str, ...]
-
-
-@runtime_checkable
-class EncodedImages(Protocol):
-    """An image input that can hand out its files as they are."""
-
-    def read_bytes(self, rows: list[int]) -> list[bytes | Unreadable]:
-        """Return the encoded images of the given rows."""
 
 
 def add_source_columns(copy: pa.Table, rows: IntArray, audit: FinishedAudit, *, with_images: bool) -> Full:
@@ -72,8 +65,9 @@ def add_source_columns(copy: pa.Table, rows: IntArray, audit: FinishedAudit, *, 
         columns["text"] = _texts(dataset.inputs["text"], rows)
     image_column = None
     if with_images and "image" in dataset.inputs:
-        # A column of paths called "image" is already there for a manifest; the pictures take its place.
         image_column = "image"
+        if image_column in columns:
+            columns[_free_name(f"source_{image_column}", columns)] = columns.pop(image_column)
         columns[image_column] = _pictures(dataset.inputs["image"], rows, dataset.ids)
     return Full(pa.table(columns), image_column, ())
 
@@ -83,7 +77,9 @@ def _read_again(audit: FinishedAudit) -> tuple[Dataset | None, str]:
     if audit.source is None:
         return None, "the audited data are not a file that can be read again"
     known = inspect.signature(read).parameters
-    options = {name: value for name, value in audit.read_options.items() if name in known and value is not None}
+    options = {
+        name: value for name, value in audit.read_options.items() if name in known and value is not None
+    }
     try:
         dataset = read(audit.source, **options)  # type: ignore[arg-type]  # checked by read itself
     except (TamisError, OSError) as error:
@@ -118,7 +114,7 @@ def _pictures(images: Input, rows: IntArray, ids: list[str]) -> pa.ChunkedArray:
     """Return (m,) ``{bytes, path}``; null where a picture cannot be read."""
     chunks = []
     for block in _blocks(rows):
-        if isinstance(images, EncodedImages):
+        if isinstance(images, ImageInput):
             contents = images.read_bytes(block)
         else:
             contents = [_as_png(cast("Image | Unreadable", image)) for image in images.read(block)]
