@@ -12,7 +12,7 @@ from tamis.issues.schema import ISSUE_TYPES
 from tamis.issues.summary import AuditSummary
 from tamis.reporting.gallery import Alternative, alternatives_of
 from tamis.reporting.samples import SampleReader, SampleView, column_values, flagged_rows, lowest_rows
-from tamis.reporting.wording import Shown, count, counted, shown, visible
+from tamis.reporting.wording import Shown, count, counted, shown
 from tamis.types import FloatArray, IntArray
 
 _PLAIN_DUPLICATES = ("exact_duplicate", "near_duplicate")
@@ -129,7 +129,9 @@ def _unreadable(issues: pa.Table) -> tuple[tuple[tuple[Shown, str], ...], str]:
     some = issues.take(pa.array(rows[:_MOST_LISTED], pa.int64()))
     pairs = zip(some["id"].to_pylist(), some["reason"].to_pylist(), strict=True)
     hidden = len(rows) - some.num_rows
-    listed = tuple((shown(name, 96), visible(reason or "no reason recorded")[:300]) for name, reason in pairs)
+    listed = tuple(
+        (shown(name, 96), shown(reason or "no reason recorded", 300).text) for name, reason in pairs
+    )
     return listed, f"{counted(hidden, 'more file')} in the issue table" if hidden else ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from importlib import resources
 from pathlib import Path
@@ -119,13 +120,17 @@ def _render(page: Page) -> str:
     policy = (
         f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
-    environment = jinja2.Environment(
+    template = _environment().get_template("report.html")
+    # The style sheet is our own file; its hash in the policy lets no other style through.
+    return template.render(page=page, css=Markup(css), policy=policy)  # noqa: S704
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
         loader=jinja2.PackageLoader("tamis.reporting"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    template = environment.get_template("report.html")
-    # The style sheet is our own file; its hash in the policy lets no other style through.
-    return template.render(page=page, css=Markup(css), policy=policy)  # noqa: S704

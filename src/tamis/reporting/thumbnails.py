@@ -13,7 +13,7 @@ from tamis.data.dataset import Image, Input, Unreadable
 
 # Full photographs may take tens of megabytes each while they are decoded.
 _IMAGES_PER_READ = 4
-_QUALITIES = (82, 65, 45, 30)
+_QUALITIES = (82, 65, 45, 30, 20)
 
 
 @dataclass(frozen=True)

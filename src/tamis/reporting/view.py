@@ -13,7 +13,7 @@ from tamis.data.dataset import Dataset
 from tamis.issues.summary import AuditSummary
 from tamis.reporting.gallery import Card, build_cards
 from tamis.reporting.other_issues import IssueSection, issue_sections
-from tamis.reporting.plots import DARK, LIGHT, ScoreBin, histogram_uri, score_bins
+from tamis.reporting.plots import ScoreBin, histogram_uris, score_bins
 from tamis.reporting.samples import SampleReader, column_values
 from tamis.reporting.tables import ClassRow, Confusion, HeatMap, class_rows, confusions, heat_map
 from tamis.reporting.wording import (
@@ -113,7 +113,7 @@ def build_page(
         headline=headline,
         interval=interval,
         tiles=_tiles(summary),
-        notes=tuple(visible(note) for note in summary.notes),
+        notes=tuple(shown(note, 800).text for note in summary.notes),
         calibrated=calibrated,
         has_pictures=reader.has_pictures,
         has_texts=reader.has_texts,
@@ -126,7 +126,7 @@ def build_page(
         confusions=confusions(summary),
         histogram=_histogram(issues, summary),
         issues=issue_sections(reader, issues, summary),
-        not_assessed=tuple((visible(reason), count(n)) for reason, n in summary.not_assessed.items()),
+        not_assessed=tuple((shown(reason, 300).text, count(n)) for reason, n in summary.not_assessed.items()),
         making=_making(source, summary, run, random_state),
     )
 
@@ -193,11 +193,7 @@ def _histogram(issues: pa.Table, summary: AuditSummary) -> Histogram | None:
     if not len(scores):
         return None
     bins = score_bins(scores)
-    calibrated = summary.expected_wrong is not None
-    light, dark = (
-        histogram_uri(bins, summary.flag_threshold, palette, calibrated=calibrated)
-        for palette in (LIGHT, DARK)
-    )
+    light, dark = histogram_uris(bins, summary.flag_threshold, calibrated=summary.expected_wrong is not None)
     low, high = bins[0], bins[-1]
     alt = (
         f"Histogram of {counted(len(scores), 'label score')}: {low.n_rows:,} lie below {low.high}, "
@@ -207,11 +203,11 @@ def _histogram(issues: pa.Table, summary: AuditSummary) -> Histogram | None:
 
 
 def _making(source: str, summary: AuditSummary, run: Path | None, random_state: int | None) -> Making:
-    facts = [("Source", visible(source) or "not recorded")]
+    facts = [("Source", shown(source, 800).text if source else "not recorded")]
     facts.append(("Samples", f"{summary.n_samples:,}, of which {summary.n_labelled:,} labelled"))
     if random_state is not None:
         facts.append(("Seed", str(random_state)))
     facts.append(("Versions", ", ".join(f"{name} {version}" for name, version in versions().items())))
-    timings = tuple((visible(stage), f"{seconds:,.1f} s") for stage, seconds in summary.timings.items())
+    timings = tuple((shown(stage).text, f"{seconds:,.1f} s") for stage, seconds in summary.timings.items())
     folder = "RUN" if run is None else shlex.quote(str(run))
     return Making(tuple(facts), timings, f"tamis export {visible(folder)} --to csv")
