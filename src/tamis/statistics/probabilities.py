@@ -238,7 +238,7 @@ def best_column_permutation(pred_probs: FloatArray, labels: IntArray) -> IntArra
     Columns without names may come in another class order than the labels. Two halves of the rows each propose
     the assignment of columns to classes with the largest total probability. Classes that both halves move to
     the same column are judged on the half that did not propose: there, the moved columns must hold at least
-    twice the probability of the given ones, at least 0.1 more, by five standard errors, on 20 rows or more.
+    three times the probability of the given ones, at least 0.1 more, by five standard errors, on 20 rows or more.
     Wrong labels alone do not look like that: even with 60 % of them wrong, the given order still fits best.
 
     Parameters
@@ -276,7 +276,7 @@ def best_column_permutation(pred_probs: FloatArray, labels: IntArray) -> IntArra
     moved = pred_probs[judged, orders[0][labels[judged]]].astype(np.float64)
     gain = moved - given
     standard_error = gain.std() / np.sqrt(len(gain))
-    is_better = moved.mean() >= 2.0 * given.mean() and gain.mean() >= max(0.1, 5.0 * standard_error)
+    is_better = moved.mean() >= 3.0 * given.mean() and gain.mean() >= max(0.1, 5.0 * standard_error)
     return _assign(totals.sum(axis=0)) if is_better else None
 
 
