@@ -122,6 +122,8 @@ def test_wrong_use_is_exit_code_2(arguments: list[str], capsys: pytest.CaptureFi
     printed = capsys.readouterr()
     assert printed.err
     assert "Traceback" not in printed.err
+    assert main([*arguments, "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["exit_code"] == 2
 
 
 @pytest.mark.parametrize(
@@ -230,6 +232,16 @@ def test_json_is_the_last_line_of_stdout(fake_audit: Capture, capsys: pytest.Cap
     assert found["worst"][1]["id"] == HOSTILE
     assert found["flag_threshold"] is None
     assert found["next"] == "tamis export runs/x --to csv"
+
+
+def test_long_names_do_not_cut_the_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    columns = [Column("rank", is_number=True), Column("id"), Column("given is right", is_number=True)]
+    Screen(as_json=False).table(columns, [["1", "x" * 500, "2 %"]])
+    heading, row, *rest = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["rank", "id", "given", "is", "right"]
+    assert row.split()[0] == "1"
+    assert row.split()[-2:] == ["2", "%"]
+    assert sum(line.count("x") for line in [row, *rest]) == 500
 
 
 def test_limit_print_zero(fake_audit: Capture, capsys: pytest.CaptureFixture[str]) -> None:

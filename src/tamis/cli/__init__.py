@@ -98,7 +98,11 @@ def _run(given: list[str]) -> int:
         app(given, prog_name="tamis")
     except SystemExit as stop:
         sys.stdout.flush()
-        return stop.code if isinstance(stop.code, int) else DONE
+        code = stop.code if isinstance(stop.code, int) else DONE
+        if code == WRONG_USE and "--json" in given:
+            # Typer has said on stderr what is wrong.
+            _tell_json("wrong use of the command line; standard error says what", code)
+        return code
     except BrokenPipeError:
         raise
     except Exception as error:
@@ -128,6 +132,12 @@ def _fail(message: str, code: int, *, wants_json: bool) -> int:
 
     Screen(as_json=wants_json).error(message, code)
     return code
+
+
+def _tell_json(message: str, code: int) -> None:
+    from tamis.cli.screen import Screen
+
+    Screen(as_json=True).result({"status": "failed", "error": message, "exit_code": code})
 
 
 def _show_warning(

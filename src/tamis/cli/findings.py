@@ -82,7 +82,7 @@ def _print_worst(screen: Screen, audit: Audit, n_worst: int) -> None:
     cells = [
         (
             str(place),
-            shown(row["id"]).text,
+            shown(row["id"], 120).text,
             shown(row["given_label"], 24).text,
             shown(row["suggested_label"], 24).text,
             percent(row["label_score"]),

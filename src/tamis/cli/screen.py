@@ -39,7 +39,7 @@ class Screen:
         print(visible(text, keep_lines=True), file=self._stream)
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table; cells are cut to one line where the terminal is narrow."""
+        """Print a table."""
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
@@ -48,8 +48,12 @@ class Screen:
 
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for column in columns:
+            # Where the terminal is narrow, names go on in the next line; nothing is cut.
             table.add_column(
-                Text(column.heading), justify="right" if column.is_number else "left", no_wrap=True
+                Text(column.heading),
+                justify="right" if column.is_number else "left",
+                no_wrap=column.is_number,
+                overflow="fold",
             )
         for row in rows:
             table.add_row(*(Text(visible(cell)) for cell in row))
