@@ -86,8 +86,8 @@ def _group_examples(
     found = _group_numbers(issues, group, name)
     if name in _PLAIN_DUPLICATES:
         # Groups with a graver issue are shown once, there.
-        graver = [each for issue in _GRAVE_DUPLICATES for each in _group_numbers(issues, group, issue)]
-        found = [each for each in found if each not in set(graver)]
+        graver = {each for issue in _GRAVE_DUPLICATES for each in _group_numbers(issues, group, issue)}
+        found = [each for each in found if each not in graver]
     members = {each: _varied(issues, np.flatnonzero(group == each), name) for each in found[:_MOST_GROUPS]}
     views = reader.read([row for some in members.values() for row in some], "small")
     groups = tuple(tuple(Example(views[row]) for row in some) for some in members.values())
