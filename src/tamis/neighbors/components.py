@@ -50,7 +50,7 @@ def linked_groups(n: int, left: IntArray, right: IntArray) -> npt.NDArray[np.int
 
 
 def number_groups(root: IntArray, *, order: IntArray | None = None) -> npt.NDArray[np.int64]:
-    """Number the groups with two or more members from 0; other rows get -1.
+    """Give the groups with two or more members numbers from 0; other rows get -1.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ def choose_reference(n: int, d: int, *, n_classes: int = 1, effort: int = EXACT_
     n_classes : int
         At least 50 rows per class are asked for, up to 100,000 rows in all.
     effort : int
-        Exact search up to this many multiplications, ``n * n * d``; the default is 200,000 rows of 256 columns.
+        Exact search up to this many multiplications, ``n * n * d``; by default 200,000 rows of 256 columns.
 
     Returns
     -------
@@ -91,7 +91,8 @@ def balanced_reference(
         raise InputError(f"labels has shape {labels.shape} and dtype {labels.dtype}; pass (n,) integer codes")
     if keys.dtype != np.uint64 or keys.shape not in {(n,), (n, 2)}:
         raise InputError(
-            f"keys has shape {keys.shape} and dtype {keys.dtype}; pass ({n},) or ({n}, 2) uint64, one key per row"
+            f"keys has shape {keys.shape} and dtype {keys.dtype}; "
+            f"pass ({n},) or ({n}, 2) uint64, one key per row"
         )
     rows = np.flatnonzero(labels >= 0)
     _, codes, counts = np.unique(labels[rows], return_inverse=True, return_counts=True)

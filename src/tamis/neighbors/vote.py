@@ -65,7 +65,6 @@ def neighbor_vote(
     >>> neighbor_vote(indices, similarities, np.array([0, 1, 0, 1]), 2).round(3)
     array([[0.333, 0.667]], dtype=float32)
     """
-    labels = np.asarray(labels)
     _check_neighbors(indices, similarities, len(labels))
     _check_labels(labels, n_classes)
     weight_of_row = np.ones(len(labels)) if trust is None else _weights(trust, "trust", len(labels))
@@ -128,8 +127,8 @@ def _check_neighbors(indices: IntArray, similarities: FloatArray, m: int) -> Non
         or indices.shape != similarities.shape
     ):
         raise InputError(
-            f"indices has shape {indices.shape} and dtype {indices.dtype}, similarities {similarities.shape}; "
-            "pass both (n, k) arrays of one search"
+            f"indices has shape {indices.shape} and dtype {indices.dtype}, "
+            f"similarities {similarities.shape}; pass both (n, k) arrays of one search"
         )
     if indices.size and indices.max() >= m:
         raise InputError(
