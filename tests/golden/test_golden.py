@@ -56,6 +56,7 @@ def test_the_functions_of_a_file_are_public(name):
         assert not attribute.startswith("_")
 
 
+@pytest.mark.filterwarnings("ignore::tamis.errors.TamisWarning")
 @pytest.mark.parametrize("name", sorted(GOLDEN))
 def test_cases(golden, name):
     path = golden / f"{name}.json"
