@@ -94,9 +94,10 @@ class EfficientNetLite:
 
     def fingerprint(self) -> str:
         """Return weights, transform, precision and versions as one line."""
+        versions = environment(self.device, "torch", "pillow")
         return (
-            f"efficientnet-lite0 {WEIGHTS_SHA256} squash-bilinear-{self.resolution} (x-127)/128 mean-pool "
-            f"batch-{self._batch_rows} {self.precision} {environment(self.device, 'torch', 'pillow')}"
+            f"efficientnet-lite0 {WEIGHTS_SHA256} letterbox-bilinear-{self.resolution} (x-127)/128 mean-pool "
+            f"batch-{self._batch_rows} {self.precision} {versions}"
         )
 
     def encode_batch(self, samples: Sequence[Sample]) -> FloatArray:
