@@ -14,7 +14,9 @@ from tamis.types import BoolArray, FloatArray, IntArray
 
 _SCALE_NEIGHBORS = 10
 _FLOOR = 0.2
-_HALVINGS = 10
+_HALVINGS = 7
+# A float32 similarity is known to about this much: closer rows are not closer for all we know.
+_RESOLUTION = 2.5e-7
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ def near_duplicates(
 
     The scale of a row is its distance ``1 - similarity`` to its 10th neighbour (at least a fifth of the
     median of all rows). Two rows are near duplicates if their distance is below ``closeness`` times the
-    smaller scale of the two. Where features have few intrinsic dimensions such pairs occur by chance: the limit is
-    lowered until chance gives less than one row in ``1 / chance``. Not for fewer than some 20 rows.
+    smaller scale of the two. Where features have few intrinsic dimensions such pairs occur by chance: the
+    limit is lowered until chance gives less than one row in ``1 / chance``. Not for fewer than some 20 rows.
 
     Parameters
     ----------
@@ -58,14 +60,15 @@ def near_duplicates(
     chance : float
         In (0, 1).
     max_group : int
-        Larger groups are chains of pairs more often than duplicates: they are split by halving their limit.
+        Larger groups are chains of pairs more often than duplicates: they are split by halving their limit,
+        up to 7 times.
 
     Returns
     -------
     GroupScores
         With r = smallest distance / scale over the pairs of a row, the score is ``1 - 2 ** (-r / limit)``:
-        0 = no distance, 0.5 = at the limit, rising towards 1. Rows in a near-duplicate group are flagged; exact
-        copies alone are not.
+        0 = no distance (to within 2.5e-7), 0.5 = at the limit, rising towards 1. Rows in a near-duplicate
+        group are flagged; exact copies alone are not.
 
     Raises
     ------
@@ -85,20 +88,19 @@ def near_duplicates(
     _check(indices, similarities, closeness, chance)
     n = len(indices)
     distances = np.where(indices >= 0, np.maximum(1.0 - similarities.astype(np.float64), 0.0), np.inf)
+    distances += _RESOLUTION
     pairs = _relative(indices, distances)
     limit = min(closeness, _chance_limit(distances, chance))
     best = np.full(n, np.inf)
     np.minimum.at(best, pairs.left, pairs.ratio)
     np.minimum.at(best, pairs.right, pairs.ratio)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        relative = np.where(best == 0.0, 0.0, best / limit)
     linked = _without_chains(n, pairs, limit, max_group)
     left, right = pairs.left[linked], pairs.right[linked]
     is_issue = np.zeros(n, dtype=bool)
     is_issue[left] = is_issue[right] = True
     root = _joined(n, left, right, exact_groups)
-    order = None if tie_keys is None else np.argsort(np.lexsort(tie_keys.reshape(n, -1).T[::-1]))
-    return GroupScores(1.0 - np.exp2(-relative), is_issue, number_groups(root, order=order))
+    order = None if tie_keys is None else np.argsort(np.lexsort(np.atleast_2d(tie_keys.T)[::-1]))
+    return GroupScores(1.0 - np.exp2(-best / limit), is_issue, number_groups(root, order=order))
 
 
 def _relative(indices: IntArray, distances: FloatArray) -> _Pairs:
@@ -111,10 +113,9 @@ def _relative(indices: IntArray, distances: FloatArray) -> _Pairs:
     scale = np.maximum(scale, _FLOOR * np.median(positive) if len(positive) else 0.0)
     left, place = np.nonzero(indices >= 0)
     right = indices[left, place]
-    distance, smaller = distances[left, place], np.minimum(scale[left], scale[right])
-    # Distances rounded to 0 mean equal features, whatever the scale.
-    ratio = np.divide(distance, smaller, out=np.where(distance > 0, np.inf, 0.0), where=smaller > 0)
-    return _Pairs(left, right, ratio)
+    # A row that others list but that has no neighbours itself has no scale: the other's is used.
+    smaller = np.minimum(scale[left], np.where(scale[right] > 0, scale[right], np.inf))
+    return _Pairs(left, right, distances[left, place] / smaller)
 
 
 def _chance_limit(distances: FloatArray, chance: float) -> float:
@@ -126,10 +127,10 @@ def _chance_limit(distances: FloatArray, chance: float) -> float:
     """
     width = min(_SCALE_NEIGHBORS, distances.shape[1]) // 2 * 2
     middle, last = distances[:, width // 2 - 1], distances[:, width - 1]
-    usable = np.isfinite(last) & (last > 0)
+    usable = np.isfinite(last)
     typical = float(np.median(middle[usable] / last[usable])) if usable.any() else 1.0
-    if not 0.0 < typical < 1.0:
-        return typical
+    if typical == 1.0:
+        return 1.0
     half_dimension = np.log(0.5) / np.log(typical)
     lowest = -np.expm1(np.log1p(-chance) / (width - 1))
     return float(lowest ** (1.0 / half_dimension))
@@ -137,13 +138,13 @@ def _chance_limit(distances: FloatArray, chance: float) -> float:
 
 def _without_chains(n: int, pairs: _Pairs, limit: float, max_group: int) -> BoolArray:
     """Return which pairs link their rows; groups above ``max_group`` get ever smaller limits."""
-    is_linked: BoolArray = (pairs.ratio < limit) | (pairs.ratio == 0.0)
+    is_linked: BoolArray = pairs.ratio < limit
     for halving in range(1, _HALVINGS + 1):
         root = linked_groups(n, pairs.left[is_linked], pairs.right[is_linked])
         is_chain = np.bincount(root, minlength=n)[root] > max_group
         if not is_chain.any():
             break
-        is_linked &= ~is_chain[pairs.left] | (pairs.ratio < limit * 0.5**halving) | (pairs.ratio == 0.0)
+        is_linked &= ~is_chain[pairs.left] | (pairs.ratio < limit * 0.5**halving)
     return is_linked
 
 

@@ -105,7 +105,7 @@ def tie_ranks(tie_keys: npt.NDArray[np.uint64] | None, rows: IntArray | None, n:
                 f"tie_keys has shape {keys.shape} and dtype {keys.dtype}; "
                 f"it must be ({n},) or ({n}, 2) uint64, one key per row"
             )
-        order = np.lexsort(keys.reshape(n, -1).T[::-1])
+        order = np.lexsort(np.atleast_2d(keys.T)[::-1])
     ranks = np.empty(n, dtype=np.int64)
     ranks[order] = np.arange(n)
     return torch.from_numpy(ranks if rows is None else ranks[rows])

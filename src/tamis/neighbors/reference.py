@@ -97,7 +97,7 @@ def balanced_reference(
     rows = np.flatnonzero(labels >= 0)
     _, codes, counts = np.unique(labels[rows], return_inverse=True, return_counts=True)
     quota = np.minimum(counts, max(floor, _level(counts, size)))
-    order = np.lexsort([*keys[rows].reshape(len(rows), -1).T[::-1], _mix(keys[rows]), codes])
+    order = np.lexsort([*np.atleast_2d(keys[rows].T)[::-1], _mix(keys[rows]), codes])
     # Place of each row inside its class, in the order above.
     place = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
     chosen = rows[order][place < quota[codes[order]]]
@@ -119,7 +119,7 @@ def _level(counts: IntArray, size: int) -> int:
 def _mix(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """Scatter keys over all 64 bits (the finaliser of splitmix64), so that counters serve as keys too."""
     mixed = np.zeros(len(keys), dtype=np.uint64)
-    for column in keys.reshape(len(keys), -1).T:
+    for column in np.atleast_2d(keys.T):
         mixed = (mixed ^ column) + np.uint64(0x9E3779B97F4A7C15)
         mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
