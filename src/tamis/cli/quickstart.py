@@ -47,16 +47,16 @@ def run(
     finished = audit(dataset, random_state=seed, out=out)
     seconds = time.perf_counter() - start
 
-    print_findings(screen, finished, 10)
     ids = finished.ranked(n_planted).column("id").to_pylist()
     row_of = {name: row for row, name in enumerate(dataset.ids)}
     n_found = int(noisy.is_wrong[[row_of[name] for name in ids]].sum())
     is_flagged = finished.issues.column("is_label_issue").to_numpy()
     n_flagged, n_right = int(is_flagged.sum()), int((is_flagged & noisy.is_wrong).sum())
     screen.line(
-        f"\nFound {n_found} of the {n_planted} planted errors among the first {n_planted} of the ranking; "
-        f"of {n_flagged} flagged labels {n_right} are planted errors. {seconds:.1f} s."
+        f"Found {n_found} of the {n_planted} planted errors among the first {n_planted} of the ranking; "
+        f"of {n_flagged} flagged labels {n_right} are planted errors. {seconds:.1f} s.\n"
     )
+    print_findings(screen, finished, 10)
     measured = {
         "n_planted": n_planted,
         "n_found": n_found,
