@@ -138,12 +138,14 @@ def as_array(values: object) -> npt.NDArray[np.generic]:
     Raises
     ------
     InputError
-        If rows have different lengths.
+        If rows have different lengths, or the array is sparse.
     """
     if isinstance(values, np.ndarray):
         return values
     if type(values).__module__.split(".")[0] == "torch":
         return _array_of_tensor(values)
+    if hasattr(values, "toarray"):
+        raise InputError(f"array is a sparse {type(values).__name__}; pass a dense one, array.toarray()")
     if isinstance(values, pa.Array | pa.ChunkedArray):
         return np.asarray(values.to_numpy() if isinstance(values, pa.ChunkedArray) else values.to_pandas())
     try:

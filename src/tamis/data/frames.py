@@ -14,7 +14,7 @@ from tamis.data.dataset import LabelName
 from tamis.errors import InputError
 
 _INTEGER = r"^-?(0|[1-9][0-9]{0,17})$"
-_NUMBER = r"^(?i:[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)(e[-+]?[0-9]+)?|nan|[-+]?inf(inity)?)$"
+_NUMBER = r"^(?i:[-+]?((0|[1-9][0-9]{0,17})(\.[0-9]*)?|\.[0-9]+)(e[-+]?[0-9]+)?|nan|[-+]?inf(inity)?)$"
 _PROBE_ROWS = 1000
 
 

@@ -25,10 +25,6 @@ def as_matrix(values: object, name: str) -> FloatArray:
     InputError
         For another shape or type.
     """
-    if hasattr(values, "toarray"):
-        raise InputError(
-            f"{name} is a sparse {type(values).__name__}; pass a dense array, for example {name}.toarray()"
-        )
     try:
         matrix = values if isinstance(values, np.ndarray) else np.asarray(values)
     except ValueError as error:

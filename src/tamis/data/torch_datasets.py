@@ -41,7 +41,7 @@ def read_torch_dataset(
     n_rows = _length(source)
     if n_rows == 0:
         raise InputError("the torch Dataset is empty; at least one labelled row is needed")
-    sample, _ = _item(source, 0)
+    sample = _first_sample(source)
     names = _class_names(source) if class_names is None else check_class_names(class_names)
     name = f"torch Dataset {type(source).__name__}"
     if isinstance(sample, str) or _is_vector(sample):
@@ -141,6 +141,18 @@ def _item(source: torch.utils.data.Dataset[object], row: int) -> tuple[object, o
             f"row {row} of {type(source).__name__} is {type(item).__name__}; (sample, label) is needed"
         )
     return item[0], item[1]
+
+
+def _first_sample(source: torch.utils.data.Dataset[object]) -> object:
+    try:
+        return _item(source, 0)[0]
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{type(source).__name__}[0] fails ({type(error).__name__}: {str(error)[:120]}); its first item"
+            " tells what the samples are, so it must work"
+        ) from error
 
 
 def _collect(
