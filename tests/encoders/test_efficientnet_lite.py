@@ -192,7 +192,7 @@ def test_bfloat16_finds_as_many_wrong_labels(photos, float32, bfloat16):
             found[encoder.precision] = np.concatenate(list(pool.map(encoder.encode_batch, parts)))
     for name, features in found.items():
         probe = LogisticRegression(C=0.003, max_iter=200)
-        probs = cross_val_predict(probe, scale(features), given, cv=5, method="predict_proba")
+        probs = cross_val_predict(probe, scale(features.astype(float)), given, cv=5, method="predict_proba")
         precision[name] = average_precision_score(is_wrong, -probs[np.arange(len(given)), given])
     one, two = found["float32"].astype(np.float64), found["bfloat16"].astype(np.float64)
     cosine = (one * two).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(two, axis=1)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tamis.encoders import CallableEncoder, encode
 from tamis.encoders.cache import FeatureCache
@@ -194,6 +195,30 @@ def test_nothing_readable_is_an_error(as_dataset, counting, cache):
 def test_wrong_shape_is_refused(as_dataset, noise_images, cache, function):
     with pytest.raises(InputError, match="returned shape"):
         encode(as_dataset(noise_images(3)), encoder=function, cache=cache)
+
+
+def test_unknown_inputs_are_read_by_one_thread_at_a_time(as_dataset, noise_images, counting, cache):
+    dataset = as_dataset(noise_images(600))
+    source, readers, most = dataset.inputs["image"], [], []
+    read = source.read
+
+    def watched(rows):
+        readers.append(1)
+        time.sleep(0.002)
+        most.append(len(readers))
+        readers.pop()
+        return read(rows)
+
+    source.read = watched
+    encoder = counting()
+    encoder.is_thread_safe = True
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        encode(dataset, encoder=encoder, cache=cache)
+    finally:
+        torch.set_num_threads(before)
+    assert max(most) == 1
 
 
 def test_input_is_chosen_or_asked_for(as_dataset, noise_images, counting, cache):

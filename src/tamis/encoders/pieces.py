@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tamis.data.dataset import Input, Unreadable
+from tamis.data.dataset import Image, Input, Unreadable
+from tamis.data.inputs import ImageArrayInput, ImageInput, TextInput
 from tamis.encoders.cache import Shard
 from tamis.encoders.encoder import CountedBatch, CutsLongSamples, Encoder, Sample
 from tamis.errors import InputError
@@ -34,6 +37,9 @@ class PieceEncoder:
         self._bytes_at_once = bytes_at_once
         self._largest = 0
         self._dim = model.dim
+        # A torch Dataset or another input of the user's may not bear two readers at once.
+        is_ours = isinstance(source, ImageInput | ImageArrayInput | TextInput)
+        self._reading = contextlib.nullcontext() if is_ours else threading.Lock()
 
     def encode(self, rows: Sequence[int]) -> Shard:
         """Return the features of some rows, in their order; unreadable ones are zeros with a reason."""
@@ -53,7 +59,7 @@ class PieceEncoder:
     def learn_dim(self, rows: Sequence[int]) -> bool:
         """Encode the first readable sample if the encoder does not say its width; False if there is none."""
         for row in rows if self._dim is None else ():
-            sample = self._source.read([row])[0]
+            sample = self._read([row])[0]
             if not isinstance(sample, Unreadable):
                 self._dim = self._encode_batch([sample]).features.shape[1]
                 break
@@ -72,7 +78,7 @@ class PieceEncoder:
         held = at = 0
         while at < len(rows):
             part = rows[at : at + self._rows_at_once()]
-            for position, sample in enumerate(self._source.read(part), start=at):
+            for position, sample in enumerate(self._read(part), start=at):
                 if isinstance(sample, Unreadable):
                     unreadable[position] = sample.reason
                     continue
@@ -85,6 +91,10 @@ class PieceEncoder:
             if samples and (held > self._bytes_at_once or at >= len(rows)):
                 yield positions, samples
                 positions, samples, held = [], [], 0
+
+    def _read(self, rows: Sequence[int]) -> list[Image | str | Unreadable]:
+        with self._reading:
+            return self._source.read(rows)
 
     def _rows_at_once(self) -> int:
         allowed = self._bytes_at_once // (self._largest or _FIRST_GUESS_BYTES)
