@@ -53,6 +53,12 @@ def test_tensors_and_lists():
     assert from_arrays(torch.tensor(X).bfloat16(), labels).features["features"].dtype == np.float32
 
 
+def test_masked_and_sparse_tensors():
+    masked = np.ma.masked_array(X, X == 4)
+    assert from_arrays(masked, Y).problems == {1: "features contain NaN"}
+    assert from_arrays(torch.eye(4).to_sparse(), Y).features["features"].tolist() == np.eye(4).tolist()
+
+
 def test_mapped_features_stay_mapped(tmp_path):
     np.save(tmp_path / "x.npy", X)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
@@ -256,6 +262,8 @@ def test_named_splits():
         ({"w": X, "y": Y}, {}, "nothing to audit"),
         ({"x": X, "label": Y, "labels": Y}, {}, "could be any"),
         ({"x": X, "y": Y}, {"label": "Z"}, "not among the columns"),
+        ({"x": X, "y": Y}, {"label": 3}, "label=3 is no column name"),
+        ({"x": X, "y": Y}, {"features": 3}, "features=3 is no column name"),
         ({"x": X, "y": Y}, {"features": ["x", "y"]}, "one for each role"),
     ],
 )

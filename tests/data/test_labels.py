@@ -78,6 +78,7 @@ def test_forms_of_labels(labels, codes, names):
         (None, "pass an array or a list"),
         (np.ma.masked_array([1, 2]), "masked"),
         ([b"\xff"], "not UTF-8"),
+        (["\ud800"], "lone surrogate"),
     ],
 )
 def test_refused_labels(labels, message):
@@ -123,7 +124,9 @@ def test_columns_of_probabilities_decide_the_classes():
         encode_labels(["a"], n_columns=3, class_names=["a", "b"])
 
 
-@pytest.mark.parametrize("names", [[], "abc", ["a", 1], [1.5], [True, False], ["a", "b", "a"], [None]])
+@pytest.mark.parametrize(
+    "names", [[], "abc", ["a", 1], [1.5], [True, False], ["a", "b", "a"], [None], 5, {"a": 0}, {"a"}]
+)
 def test_refused_class_names(names):
     with pytest.raises(InputError, match="class_names"):
         check_class_names(names)

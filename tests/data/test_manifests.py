@@ -161,6 +161,25 @@ def test_json_lines_of_features(tmp_path):
     assert dataset.problems == {1: "features contain NaN"}
 
 
+def test_semicolons(tmp_path):
+    dataset = tamis.data.read(write(tmp_path / "t.csv", 'text;label\n"a;b";x\nc,d;y\n'))
+    assert dataset.inputs["text"].read([0, 1]) == ["a;b", "c,d"]
+    assert "semicolons" in dataset.notes[0]
+
+
+def test_lone_surrogates_are_replaced(tmp_path):
+    path = write(tmp_path / "t.jsonl", '{"text": "a\\ud800", "label": "x"}\n')
+    assert tamis.data.read(path).inputs["text"].read([0]) == ["a?"]
+    with pytest.raises(InputError, match="text="):
+        tamis.data.read(write(tmp_path / "t.jsonl", '{"text": {"a": 1}, "label": "x"}\n'))
+
+
+def test_empty_lists(tmp_path):
+    path = parquet(tmp_path, {"features": pa.array([[], []], pa.list_(pa.float32())), "label": [0, 1]})
+    with pytest.raises(InputError, match="every row needs the same number"):
+        tamis.data.read(path)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -17,6 +17,8 @@ from tamis.errors import InputError
 @pytest.mark.parametrize(
     ("source", "message"),
     [
+        ("", "empty path"),
+        ("~nobody-of-this-name/x", "unknown home"),
         ("none/at/all", "does not exist; pass a folder of images"),
         ("user/dataset", "datasets.load_dataset"),
         ("https://host/data.csv", "download it first"),

@@ -163,7 +163,8 @@ def _array_of_tensor(values: object) -> npt.NDArray[np.generic]:
         raise InputError(f"array is a {type(values).__name__}; pass tensors or numpy arrays")
     tensor = values.detach().cpu()
     # numpy has no bfloat16.
-    array: npt.NDArray[np.generic] = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    dense = tensor.to_dense() if tensor.layout != torch.strided else tensor
+    array: npt.NDArray[np.generic] = (dense.float() if dense.dtype == torch.bfloat16 else dense).numpy()
     return array
 
 

@@ -64,6 +64,12 @@ class Columns:
         """Return role -> names, for the roles that were given."""
         values = {"label": self.label, "image": self.image, "text": self.text, "features": self.features}
         values |= {"id": self.id, "split": self.split, "group": self.group}
+        for role, value in values.items():
+            names = (
+                [] if value is None else [value] if isinstance(value, str) or role != "features" else value
+            )
+            if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+                raise InputError(f"{role}={value!r} is no column name; pass text, such as {role}='name'")
         return {
             role: (value,) if isinstance(value, str) else tuple(value)
             for role, value in values.items()

@@ -178,7 +178,13 @@ def _text(value: object) -> str:
             return value.decode()
         except UnicodeDecodeError as error:
             raise InputError(f"label {value[:40]!r} is not UTF-8 text; decode the labels first") from error
-    return str(value)
+    text = str(value)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"label {text!r} is no valid Unicode (a lone surrogate); correct it") from error
+    return text
 
 
 def _flatten_lists(labels: list[object], is_missing: BoolArray) -> FlatLabels:

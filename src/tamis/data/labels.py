@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 import numpy as np
@@ -80,8 +80,8 @@ def encode_labels(
 
 def check_class_names(class_names: Sequence[LabelName]) -> tuple[LabelName, ...]:
     """Return class names as a tuple of str, or of int; raise `InputError` if they are neither or repeat."""
-    if isinstance(class_names, str):
-        raise InputError(f"class_names is the text {class_names!r}; pass a list of names")
+    if isinstance(class_names, str | bytes | Mapping | Set) or not isinstance(class_names, Iterable):
+        raise InputError(f"class_names is {class_names!r}; pass a list of names in the order of their codes")
     names = tuple(name.item() if isinstance(name, np.generic) else name for name in class_names)
     is_text = all(isinstance(name, str) for name in names)
     is_number = all(isinstance(name, int) and not isinstance(name, bool) for name in names)

@@ -43,7 +43,11 @@ def read_manifest(path: Path) -> Frame:
 
 def _read_delimited(path: Path, delimiter: str) -> Frame:
     with path.open("rb") as file:
-        head = file.read(4)
+        head = file.readline(2**16)
+    if delimiter == "," and b"," not in head and b";" in head:
+        frame = _read_delimited(path, ";")
+        frame.notes.append(f"{path.name} separates its columns by semicolons")
+        return frame
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return _read_encoded(path, delimiter, "utf-16")
     try:
@@ -108,10 +112,20 @@ def frame_of_lists(columns: dict[str, list[object]], n_rows: int, source: str) -
     frame = Frame({}, n_rows, source)
     for name, cells in columns.items():
         try:
-            frame.columns[name] = pa.chunked_array([pa.array(cells)])
+            frame.columns[name] = pa.chunked_array([_arrow(cells)])
         except (pa.ArrowException, OverflowError, TypeError, UnicodeError):
             frame.mixed[name] = cells
     return frame
+
+
+def _arrow(cells: list[object]) -> pa.Array:
+    try:
+        return pa.array(cells)
+    except UnicodeEncodeError:
+        # Lone surrogates come from texts cut in the middle of a character; Arrow holds valid text only.
+        return pa.array(
+            [cell.encode("utf-8", "replace").decode() if isinstance(cell, str) else cell for cell in cells]
+        )
 
 
 def _read_parquet(path: Path) -> Frame:

@@ -31,6 +31,8 @@ def as_matrix(values: object, name: str) -> FloatArray:
         raise InputError(
             f"{name} has rows of different lengths; every row needs the same number of values"
         ) from error
+    if isinstance(matrix, np.ma.MaskedArray):
+        matrix = np.ma.filled(matrix.astype(np.float64), np.nan)
     if matrix.ndim != 2 or matrix.shape[1] == 0:
         hint = {
             1: "; one value a row: reshape(-1, 1)",
@@ -80,7 +82,7 @@ def matrix_of_lists(column: pa.ChunkedArray, name: str) -> FloatArray:
     """
     lengths = pc.list_value_length(column)
     found = pc.drop_null(pc.unique(lengths)).to_pylist()
-    if len(found) != 1:
+    if len(found) != 1 or found[0] == 0:
         first = next((v for v in found), 0)
         row = next((at for at, v in enumerate(lengths.to_pylist()) if v not in (None, first)), 0)
         raise InputError(

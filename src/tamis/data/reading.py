@@ -83,7 +83,7 @@ def read(
         raise InputError(f"task={task!r} is not supported yet; legal are 'auto' and 'classification'")
     columns = Columns(label, image, text, features, id, split, group)
     if isinstance(source, str | os.PathLike):
-        return _read_path(Path(os.fspath(source)).expanduser(), columns, class_names)
+        return _read_path(_path(source), columns, class_names)
     if isinstance(source, Dataset):
         return source
     if isinstance(source, Mapping) and not _comes_from(source, "datasets"):
@@ -102,6 +102,15 @@ def read(
 
 def _comes_from(source: object, package: str) -> bool:
     return any(kind.__module__.split(".")[0] == package for kind in type(source).__mro__)
+
+
+def _path(source: str | os.PathLike[str]) -> Path:
+    if not os.fspath(source):
+        raise InputError(f"source is an empty path; pass {_LEGAL}")
+    try:
+        return Path(os.fspath(source)).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"source {source!r} names an unknown home folder; write the path in full") from error
 
 
 def _read_path(path: Path, columns: Columns, class_names: Sequence[LabelName] | None) -> Dataset:
