@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from tamis.detectors.base import DETECTORS, ProbabilityDetector, Verdict, most_likely
@@ -39,7 +38,14 @@ def threshold_odds(labels: ArrayLike, pred_probs: ArrayLike, thresholds: torch.T
     tensor([0.7500], dtype=torch.float64)
     """
     codes, probs = labelled_probabilities(labels, pred_probs)
-    relative = probs / thresholds.to(device=probs.device, dtype=torch.float64)  # (n, K) float64
+    return _odds(codes, _relative(probs, thresholds))
+
+
+def _relative(probs: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
+    return probs / thresholds.to(device=probs.device, dtype=torch.float64)  # (n, K) float64
+
+
+def _odds(codes: torch.Tensor, relative: torch.Tensor) -> torch.Tensor:
     given = relative.gather(1, codes[:, None])[:, 0]
     rival = relative.scatter(1, codes[:, None], 0.0).amax(dim=1)
     # Never 0 / 0: the probabilities of a row sum to one, so one of the two is positive.
@@ -111,8 +117,8 @@ class ConfidentJoint(ProbabilityDetector):
 
     def _assess(self, labels: torch.Tensor, pred_probs: torch.Tensor) -> Verdict:
         n_classes = pred_probs.shape[1]
-        thresholds = ConfidentThresholds(n_classes).partial_fit(labels, pred_probs).values
-        counter = ConfidentJointCounts(thresholds).partial_fit(labels, pred_probs)
+        thresholds = ConfidentThresholds(n_classes).add_checked(labels, pred_probs).values
+        counter = ConfidentJointCounts(thresholds).add_checked(labels, pred_probs)
         calibrated = calibrate_joint(counter.counts, counter.label_counts)
         latent = estimate_latent(
             calibrate_joint(counter.counts, counter.label_counts, rounded=False), counter.label_counts
@@ -127,6 +133,5 @@ class ConfidentJoint(ProbabilityDetector):
         self.noise_matrix_ = latent.noise_matrix.numpy()
         self.prior_ = latent.prior.numpy()
         self.n_expected_errors_ = expected_errors(calibrated)
-        scores = threshold_odds(labels, pred_probs, thresholds)
-        relative = pred_probs.double() / thresholds.to(pred_probs.device)
-        return Verdict(scores.cpu().numpy().astype(np.float64), most_likely(labels, relative))
+        relative = _relative(pred_probs, thresholds)
+        return Verdict(_odds(labels, relative).cpu().numpy(), most_likely(labels, relative))

@@ -54,9 +54,10 @@ class ConfidentThresholds:
 
     def partial_fit(self, labels: ArrayLike, pred_probs: ArrayLike) -> Self:
         """Add one block of rows: ``labels`` (n,) int in 0..K-1, ``pred_probs`` (n, K)."""
-        return self._add(*_checked_block(labels, pred_probs, self.n_classes))
+        return self.add_checked(*_checked_block(labels, pred_probs, self.n_classes))
 
-    def _add(self, codes: torch.Tensor, probs: torch.Tensor) -> Self:
+    def add_checked(self, codes: torch.Tensor, probs: torch.Tensor) -> Self:
+        """Add a block that `labelled_probabilities` returned, without checking it again."""
         given = probs.gather(1, codes[:, None])[:, 0].double() * _STEP
         coarse = given.floor()
         fine = ((given - coarse) * _STEP).floor()
@@ -110,9 +111,10 @@ class ConfidentJointCounts:
 
     def partial_fit(self, labels: ArrayLike, pred_probs: ArrayLike) -> Self:
         """Add one block of rows: ``labels`` (n,) int in 0..K-1, ``pred_probs`` (n, K)."""
-        return self._add(*_checked_block(labels, pred_probs, self.n_classes))
+        return self.add_checked(*_checked_block(labels, pred_probs, self.n_classes))
 
-    def _add(self, codes: torch.Tensor, probs: torch.Tensor) -> Self:
+    def add_checked(self, codes: torch.Tensor, probs: torch.Tensor) -> Self:
+        """Add a block that `labelled_probabilities` returned, without checking it again."""
         guesses = confident_guesses(probs, self.thresholds)
         is_counted = guesses >= 0
         flat = codes[is_counted] * self.n_classes + guesses[is_counted]
@@ -164,7 +166,7 @@ def confident_thresholds(labels: ArrayLike, pred_probs: ArrayLike) -> torch.Tens
     tensor([0.8000, 2.0000], dtype=torch.float64)
     """
     codes, probs = labelled_probabilities(labels, pred_probs)
-    return ConfidentThresholds(probs.shape[1])._add(codes, probs).values
+    return ConfidentThresholds(probs.shape[1]).add_checked(codes, probs).values
 
 
 def confident_guesses(pred_probs: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
@@ -226,8 +228,8 @@ def confident_joint(
     """
     codes, probs = labelled_probabilities(labels, pred_probs)
     if thresholds is None:
-        thresholds = ConfidentThresholds(probs.shape[1])._add(codes, probs).values
-    return ConfidentJointCounts(thresholds)._add(codes, probs).counts
+        thresholds = ConfidentThresholds(probs.shape[1]).add_checked(codes, probs).values
+    return ConfidentJointCounts(thresholds).add_checked(codes, probs).counts
 
 
 def _checked_count(n_classes: int) -> int:

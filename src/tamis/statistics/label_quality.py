@@ -169,7 +169,7 @@ def adjust_probabilities(
     """
     codes, probs = labelled_probabilities(labels, pred_probs)
     if thresholds is None:
-        thresholds = ConfidentThresholds(probs.shape[1]).partial_fit(codes, probs).values
+        thresholds = ConfidentThresholds(probs.shape[1]).add_checked(codes, probs).values
     thresholds = thresholds.to(device=probs.device, dtype=torch.float64)
     shifted = (probs.double() - thresholds + thresholds.max()).clamp(min=0.0)
     return shifted / shifted.sum(dim=1, keepdim=True)
