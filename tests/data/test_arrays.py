@@ -140,6 +140,15 @@ def test_texts():
     assert (dataset.inputs["text"].digests() == 0).all(axis=1).tolist() == [False, True, False, True]
 
 
+def test_problems_follow_the_best_evidence():
+    texts = ["x", None, "y", "z"]
+    assert list(from_arrays(texts=texts, labels=Y).problems) == [1]
+    assert from_arrays(X, Y, texts=texts).problems == {}
+    assert from_arrays(pred_probs=np.full((4, 2), 0.5), labels=Y, texts=texts).problems == {}
+    assert from_arrays(images=np.zeros((4, 2, 2), np.uint8), labels=Y, texts=texts).problems == {}
+    assert list(from_arrays(np.where(X == 6, np.nan, X), Y, texts=texts).problems) == [2]
+
+
 def test_text_digests_compare_texts():
     digests = TextInput(["a", "b", "a"]).digests()
     assert (digests[0] == digests[2]).all()
@@ -158,7 +167,7 @@ def test_select():
     assert chosen.ids == ["2", "1", "0"]
     assert chosen.features["features"][[0, 2]].tolist() == [[2.0], [0.0]]
     assert chosen.pred_probs.tolist() == [[0, 0], [0, 1], [1, 0]]
-    assert sorted(chosen.problems) == [0, 1]
+    assert sorted(chosen.problems) == [1]
     assert chosen.inputs["text"].read([2, 0]) == ["p", Unreadable(0, "text is missing or empty")]
     assert (chosen.inputs["text"].digests() == dataset.inputs["text"].digests()[[2, 1, 0]]).all()
     assert dataset.select(dataset.is_labelled).ids == ["0", "1", "2"]

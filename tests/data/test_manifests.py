@@ -128,6 +128,11 @@ def test_csv_of_image_paths(tmp_path):
     assert (dataset.inputs["image"].digests()[[0, 7]] == dataset.inputs["image"].digests()[0]).all()
 
 
+def test_a_row_with_two_inputs_needs_one(tmp_path):
+    path = write(tmp_path / "m.csv", "image,text,label\n../a.png,x,p\n../b.png,,q\na.png,,q\n")
+    assert list(tamis.data.read(path).problems) == [1]
+
+
 def test_manifest_whose_rows_all_fail(tmp_path):
     with pytest.raises(InputError, match=r"no row .* can be used; row 0: path lies outside"):
         tamis.data.read(write(tmp_path / "m.csv", "image,label\n../a.png,x\n../b.png,y\n"))

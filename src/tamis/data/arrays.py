@@ -9,11 +9,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tamis.data.array_names import ArrayRoles
-from tamis.data.assembling import as_text, id_column, require_usable, row_numbers
+from tamis.data.assembling import as_text, id_column, known_problems, require_usable, row_numbers
 from tamis.data.dataset import Dataset, Input, LabelName, label_column
-from tamis.data.inputs import EMPTY_TEXT, ImageArrayInput, TextInput
+from tamis.data.inputs import ImageArrayInput, TextInput
 from tamis.data.labels import encode_labels
-from tamis.data.matrices import as_matrix, find_problems
+from tamis.data.matrices import as_matrix
 from tamis.errors import InputError
 
 
@@ -83,10 +83,8 @@ def from_arrays(
         raise InputError(
             f"labels has {len(encoded.codes)} rows but the data have {n_rows}; one label a row is needed"
         )
-    problems = {} if matrix is None else find_problems(matrix)
-    if texts is not None:
-        missing = (row for row, text in enumerate(texts) if text is None or not str(text).strip())
-        problems |= {row: EMPTY_TEXT for row in missing if row not in problems}
+    found = [values.problems() if isinstance(values, TextInput) else {} for values in inputs.values()]
+    problems = known_problems(matrix, probs is not None, found)
     require_usable(encoded.codes, problems, source)
     nothing = pa.nulls(n_rows, pa.string())
     table = {

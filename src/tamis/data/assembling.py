@@ -40,9 +40,8 @@ def dataset_of_frame(frame: Frame, columns: Columns, class_names: Sequence[Label
     )
     labels = _labels(frame, roles, class_names, None if pred_probs is None else pred_probs.shape[1])
     features = _features(frame, roles)
-    inputs, problems = _inputs(frame, roles)
-    for row, reason in ({} if features is None else find_problems(features)).items():
-        problems.setdefault(row, reason)
+    inputs, found = _inputs(frame, roles)
+    problems = known_problems(features, pred_probs is not None, found)
     require_usable(labels.codes, problems, frame.source)
     return Dataset(
         table=_table(frame, roles, labels.codes),
@@ -54,6 +53,22 @@ def dataset_of_frame(frame: Frame, columns: Columns, class_names: Sequence[Label
         problems=problems,
         notes=tuple(frame.notes),
     )
+
+
+def known_problems(
+    features: FloatArray | None, has_probs: bool, by_input: Sequence[dict[int, str]]
+) -> dict[int, str]:
+    """Return the rows that are unusable and why, judged by the best evidence the data set holds.
+
+    Features count before probabilities and these before inputs. With several inputs a row is unusable only if
+    all of them are; an input that fails beside better evidence is found when it is decoded.
+    """
+    if features is not None:
+        return find_problems(features)
+    if has_probs or not by_input:
+        return {}
+    first, *others = by_input
+    return {row: reason for row, reason in first.items() if all(row in found for found in others)}
 
 
 def require_usable(codes: IntArray, problems: dict[int, str], source: str) -> None:
@@ -148,22 +163,21 @@ def _features(frame: Frame, roles: Roles) -> FloatArray | None:
     return as_matrix(matrix_of_columns(typed, roles.features), "features")
 
 
-def _inputs(frame: Frame, roles: Roles) -> tuple[dict[str, Input], dict[int, str]]:
+def _inputs(frame: Frame, roles: Roles) -> tuple[dict[str, Input], list[dict[int, str]]]:
+    """Return the inputs by name, and for each the rows known to be unusable with the reason."""
     inputs: dict[str, Input] = {}
-    problems: dict[int, str] = {}
+    problems: list[dict[int, str]] = []
     if roles.image is not None:
         cells = _image_cells(frame, roles.image)
         inputs["image"] = ImageInput(cells, frame.root)
-        if roles.image in frame.columns:
-            root = None if frame.root is None else frame.root.resolve()
-            paths = _paths(frame.columns[roles.image])
-            found = ((row, path_problem(path, root)) for row, path in enumerate(paths))
-            problems |= {row: reason for row, reason in found if reason is not None}
+        paths = _paths(frame.columns[roles.image]) if roles.image in frame.columns else []
+        root = None if frame.root is None else frame.root.resolve()
+        found = ((row, path_problem(path, root)) for row, path in enumerate(paths))
+        problems.append({row: reason for row, reason in found if reason is not None})
     if roles.text is not None:
         text = TextInput(pa.chunked_array([_texts(frame, roles.text)]))
         inputs["text"] = text
-        for row, reason in text.problems().items():
-            problems.setdefault(row, reason)
+        problems.append(text.problems())
     return inputs, problems
 
 
