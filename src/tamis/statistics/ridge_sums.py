@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from tamis.errors import InputError
-from tamis.statistics.ridge_fit import RidgeFit, feature_block, target_block
+from tamis.statistics.ridge_fit import RidgeFit
+from tamis.statistics.row_blocks import feature_block, target_block
 from tamis.types import FloatArray, IntArray
 
 SMALLEST_L2 = 1e-10
