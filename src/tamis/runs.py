@@ -7,14 +7,16 @@ import json
 import os
 import platform
 import secrets
+import shutil
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tamis.errors import RunError
-from tamis.types import FloatArray
 
 
 @contextlib.contextmanager
@@ -88,17 +90,22 @@ class StageStore:
     def __init__(self, folder: Path | None, key: str) -> None:
         self._folder = None if folder is None else folder / key
 
-    def load(self, name: str) -> FloatArray | None:
+    def load(self, name: str) -> npt.NDArray[Any] | None:
         """Return the memory-mapped array of stage ``name``, or None if it has not finished."""
         if self._folder is None:
             return None
         path = self._folder / f"{name}.npy"
         if not path.exists():
             return None
-        array: FloatArray = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         return array
 
-    def save(self, name: str, array: FloatArray) -> None:
+    def clear(self) -> None:
+        """Remove every stage, of this key and of others; a no-op without a folder."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder.parent, ignore_errors=True)
+
+    def save(self, name: str, array: npt.NDArray[Any]) -> None:
         """Keep the array of stage ``name``; a no-op without a folder."""
         if self._folder is None:
             return

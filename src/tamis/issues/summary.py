@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+
+import numpy as np
 
 from tamis.types import Estimate, FloatArray
 
@@ -83,3 +85,54 @@ class AuditSummary:
     not_assessed: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the summary as JSON values; `from_json` reads it back."""
+        values: dict[str, object] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            values[item.name] = value.tolist() if isinstance(value, np.ndarray) else value
+        values["precision_at"] = {str(k): list(value) for k, value in self.precision_at.items()}
+        values["classes"] = [_class_json(each) for each in self.classes]
+        for name in ("expected_wrong", "noise_rate", "flag_precision"):
+            value = getattr(self, name)
+            values[name] = None if value is None else list(value)
+        for name in ("class_names", "notes"):
+            values[name] = list(getattr(self, name))
+        for name in ("issue_counts", "not_assessed", "timings"):
+            values[name] = dict(getattr(self, name))
+        return values
+
+    @classmethod
+    def from_json(cls, value: object) -> AuditSummary:
+        """Return the summary that `to_json` wrote.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+            If the value has another form.
+        """
+        if not isinstance(value, dict):
+            raise ValueError("the summary is not a JSON object")
+        values = dict(value)
+        for name in ("expected_wrong", "noise_rate", "flag_precision"):
+            values[name] = _estimate(values[name])
+        for name in ("transition", "class_prior"):
+            values[name] = None if values[name] is None else np.asarray(values[name], dtype=np.float64)
+        values["precision_at"] = {int(k): Estimate(*each) for k, each in values["precision_at"].items()}
+        values["classes"] = tuple(
+            ClassSummary(**(each | {"expected_wrong": _estimate(each["expected_wrong"])}))
+            for each in values["classes"]
+        )
+        values["class_names"], values["notes"] = tuple(values["class_names"]), tuple(values["notes"])
+        return cls(**values)
+
+
+def _class_json(summary: ClassSummary) -> dict[str, object]:
+    values = {item.name: getattr(summary, item.name) for item in fields(summary)}
+    wrong = summary.expected_wrong
+    return values | {"expected_wrong": None if wrong is None else list(wrong)}
+
+
+def _estimate(value: Sequence[float] | None) -> Estimate | None:
+    return None if value is None else Estimate(*value)

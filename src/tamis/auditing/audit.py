@@ -1,0 +1,307 @@
+"""The verb: audit a data set."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tamis.auditing.evidence import Evidence, weigh
+from tamis.auditing.material import Material, attach, gather
+from tamis.auditing.other_issues import find_other_issues
+from tamis.auditing.result import Audit
+from tamis.auditing.rows import Rows, choose_rows, find_neighbors
+from tamis.auditing.summing_up import summarise
+from tamis.auditing.table import build_table
+from tamis.data import Dataset, from_arrays, read
+from tamis.errors import InputError
+from tamis.memory import parse_memory_budget
+from tamis.runs import StageStore, atomic_path, versions, write_json
+
+if TYPE_CHECKING:
+    from tamis.encoders import EncoderChoice
+
+_STAGES = "stages"
+# Part of the key of stages: change it when the arithmetic changes.
+_ARITHMETIC = 1
+
+
+def audit(
+    data: object = None,
+    *,
+    features: object = None,
+    labels: object = None,
+    pred_probs: object = None,
+    task: str = "auto",
+    encoder: EncoderChoice = None,
+    out_of_sample: bool | None = None,
+    memory_budget: str | int | None = "2GiB",
+    random_state: int = 0,
+    out: str | os.PathLike[str] | None = None,
+    class_names: Sequence[str | int] | None = None,
+    ids: Sequence[object] | None = None,
+    splits: Sequence[object] | None = None,
+    groups: Sequence[object] | None = None,
+    device: str = "auto",
+    read_options: Mapping[str, object] | None = None,
+) -> Audit:
+    """Find the given labels that are probably wrong, with a calibrated probability and a suggestion each.
+
+    Images and texts are encoded by a pretrained model (cached); from features, class probabilities are learned
+    out of sample and combined with the labels of the nearest neighbours; the posterior of the true class
+    follows from an estimate of the label noise. Nothing depends on the order of rows, the names of classes,
+    the memory budget or the number of threads. The data are never modified.
+
+    Parameters
+    ----------
+    data : path, Dataset, data frame, arrays, ..., optional
+        Anything `tamis.read` takes.
+    features : (n, d) float, optional
+        With ``labels`` instead of ``data``, or beside it.
+    labels : (n,) labels, optional
+    pred_probs : (n, K) float, optional
+        Out-of-sample predicted probabilities, columns in the order of the classes (a data frame's column names
+        are matched with them). With features they replace the first round of learned probabilities.
+    task : {"auto", "classification"}
+    encoder : None, str, Encoder or callable
+        For images and texts; see ``docs/encoders.md``.
+    out_of_sample : bool, optional
+        True vouches that ``pred_probs`` come from models that did not train on the row.
+    memory_budget : str, int or None
+        Working memory of the blocks, such as "64MiB".
+    random_state : int
+        Recorded with the run. Everything an audit does at present is determined by the data.
+    out : path, optional
+        Run folder: gets issues.parquet, report.html and run.json. If it holds the finished stages of an
+        interrupted audit of the same data, that audit is continued.
+    class_names, ids, splits, groups : sequence, optional
+        Beside ``features`` or ``pred_probs``; rows of one group never vouch for each other.
+    device : str
+        Of the encoder.
+    read_options : mapping, optional
+        Options of `tamis.read`, such as ``{"label": "category"}``.
+
+    Returns
+    -------
+    Audit
+
+    Raises
+    ------
+    InputError
+        The data cannot be read or audited; the message says which argument, why, and what to do.
+    MissingExtraError
+        The encoder needs a package that is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> draw = np.random.default_rng(0)
+    >>> y = np.arange(200) % 2
+    >>> x = draw.normal(size=(200, 3)) + 4 * y[:, None]
+    >>> y[0] = 1
+    >>> found = audit(features=x, labels=y)
+    >>> found.issues["is_label_issue"].to_pylist()[0], round(found.expected_wrong.estimate)
+    (True, 1)
+    """
+    started, clock = datetime.now(UTC), _Clock()
+    parse_memory_budget(memory_budget)
+    if task not in ("auto", "classification"):
+        raise InputError(f"task is {task!r}; an audit can do 'auto' and 'classification'")
+    folder = None if out is None else _run_folder(Path(out))
+    options = dict(read_options or {})
+    beside = {"class_names": class_names, "ids": ids, "splits": splits, "groups": groups}
+    with clock("read"):
+        dataset, is_named = _dataset(data, features, labels, pred_probs, beside, options)
+    with clock("encode"):
+        material = gather(
+            dataset,
+            encoder=encoder,
+            out_of_sample=out_of_sample,
+            has_named_columns=is_named or class_names is not None,
+            memory_budget=memory_budget,
+            device=device,
+        )
+    rows = choose_rows(material)
+    input_hash = _input_hash(material)
+    store = StageStore(None if folder is None else folder / _STAGES, input_hash)
+    with clock("neighbours"):
+        neighbors, notes = find_neighbors(material, rows, store, memory_budget)
+    with clock("labels"):
+        evidence = weigh(material, rows, neighbors, store) if len(rows.rows) else None
+    with clock("other issues"):
+        other = find_other_issues(material, rows, neighbors, None if evidence is None else evidence.posterior)
+    issues = build_table(material, rows, evidence, other)
+    summary = summarise(
+        issues,
+        rows,
+        evidence,
+        class_names=dataset.class_names,
+        notes=[*material.notes, *notes, *_notes(rows, evidence)],
+        timings=clock.seconds,
+    )
+    indices = None if neighbors is None else neighbors.indices
+    result = Audit(issues, summary, folder, dataset, indices, random_state)
+    if folder is not None:
+        config = {
+            "source": _source_path(data),
+            "read_options": options,
+            "task": task,
+            "encoder": encoder if isinstance(encoder, str) else None if encoder is None else repr(encoder),
+            "memory_budget": memory_budget,
+            "out_of_sample": out_of_sample,
+            "device": device,
+        }
+        _write_run(result, folder, started, config, input_hash, clock.seconds)
+        store.clear()
+    return result
+
+
+class _Clock:
+    """Seconds of each stage, by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 3)
+
+
+def _dataset(
+    data: object,
+    features: object,
+    labels: object,
+    pred_probs: object,
+    beside: Mapping[str, Sequence[object] | None],
+    options: Mapping[str, object],
+) -> tuple[Dataset, bool]:
+    if data is None:
+        if labels is None:
+            raise InputError("labels is missing; pass data, or labels with features and/or pred_probs")
+        if options:
+            raise InputError(f"read_options {sorted(options)} belong to data, and there is none")
+        columns = getattr(pred_probs, "columns", None)
+        named: dict[str, object] = dict(beside)
+        if columns is not None and named["class_names"] is None:
+            named["class_names"] = _names_of_columns(list(columns), labels)
+        dataset = from_arrays(features, labels, None, **named)  # type: ignore[arg-type]
+        return attach(dataset, features=None, pred_probs=pred_probs)
+    if labels is not None:
+        raise InputError("labels was given beside data; pass data with its own labels, or features and labels")
+    extra = sorted(name for name, value in beside.items() if value is not None and name != "class_names")
+    if extra:
+        raise InputError(f"{', '.join(extra)} go with features or pred_probs; name columns of data in read_options")
+    if isinstance(data, Dataset):
+        return attach(data, features=features, pred_probs=pred_probs)
+    names = {} if beside["class_names"] is None else {"class_names": beside["class_names"]}
+    return attach(read(data, **options, **names), features=features, pred_probs=pred_probs)  # type: ignore[arg-type]
+
+
+def _names_of_columns(columns: list[object], labels: object) -> list[object] | None:
+    """Return column names as class names where they are all labels' names; None where they are mere numbers."""
+    if columns == list(range(len(columns))):
+        return None
+    is_integer = np.asarray(labels).dtype.kind in "iu"
+    return [int(str(name)) if is_integer and str(name).lstrip("-").isdigit() else name for name in columns]
+
+
+def _notes(rows: Rows, evidence: Evidence | None) -> list[str]:
+    if evidence is None:
+        return [
+            "How many labels are wrong cannot be known: fewer than two classes have enough readable, labelled rows."
+        ]
+    return [
+        "The interval of the number of wrong labels spans what is assumed about annotators: labels alone do not "
+        "tell how much more often they err on hard samples than on easy ones.",
+        *evidence.notes,
+    ]
+
+
+def _input_hash(material: Material) -> str:
+    """Return a hash of everything the numbers depend on."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(material.dataset.fingerprint().encode())
+    # The encoder decides the features; a few values of each row tell two encoders apart.
+    if material.features is not None:
+        digest.update(str(material.features.shape).encode())
+        digest.update(np.ascontiguousarray(material.features[:: max(1, len(material.features) // 1000)]).tobytes())
+    if material.pred_probs is not None:
+        digest.update(np.ascontiguousarray(material.pred_probs).tobytes())
+    digest.update(json.dumps([_ARITHMETIC, versions()], sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _run_folder(folder: Path) -> Path:
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"out is {folder}, a file; give a folder for the run")
+    if folder.is_dir() and any(folder.iterdir()) and not _is_run(folder):
+        raise InputError(f"out is {folder}, a folder with other content; give a new folder or the run of an audit")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _is_run(folder: Path) -> bool:
+    ours = {"run.json", "issues.parquet", "report.html", "neighbors.npy", _STAGES}
+    names = {entry.name for entry in folder.iterdir()}
+    return bool(names & ours) or all(name.endswith(".tmp") or ".tmp" in name for name in names)
+
+
+def _source_path(data: object) -> str:
+    if not isinstance(data, str | os.PathLike):
+        return ""
+    path = Path(data)
+    return str(path.resolve()) if path.exists() else str(data)
+
+
+def _write_run(
+    result: Audit,
+    folder: Path,
+    started: datetime,
+    config: Mapping[str, object],
+    input_hash: str,
+    timings: Mapping[str, float],
+) -> None:
+    """Write the files of a run, ``run.json`` last: a folder without a finished one is not finished."""
+    description: dict[str, object] = {
+        "command": "audit",
+        "status": "running",
+        "config": dict(config),
+        "seed": result.random_state,
+        "versions": versions(),
+        "input_hash": input_hash,
+        "started": started.isoformat(timespec="seconds"),
+    }
+    write_json(folder / "run.json", description)
+    _write_file(folder / "issues.parquet", lambda path: _write_parquet(result.issues, path))
+    indices = result.neighbors
+    if indices is not None:
+        _write_file(folder / "neighbors.npy", lambda path: np.save(path, indices, allow_pickle=False))
+    result.report(folder / "report.html")
+    description |= {
+        "status": "finished",
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "timings": dict(timings),
+        "summary": result.summary.to_json(),
+    }
+    write_json(folder / "run.json", description)
+
+
+def _write_file(path: Path, write: Callable[[Path], object]) -> None:
+    with atomic_path(path) as temporary:
+        write(temporary)
+
+
+def _write_parquet(table: pa.Table, path: Path) -> None:
+    pq.write_table(table, path)

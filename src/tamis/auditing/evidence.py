@@ -1,0 +1,207 @@
+"""The arithmetic of an audit: out-of-sample probabilities and neighbours in two rounds, then the posterior."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from tamis.auditing.material import Material
+from tamis.auditing.rows import Rows
+from tamis.neighbors import Neighbors, neighbor_vote
+from tamis.runs import StageStore
+from tamis.statistics.folds import assign_folds
+from tamis.statistics.logistic import CrossValidatedLogistic, standardise
+from tamis.statistics.noise_posterior import AMBIGUITY, NoiseModel, fit_noise_model, refit_class_weights
+from tamis.statistics.ridge import leave_one_out_ridge
+from tamis.statistics.temperature import fit_temperature_and_bias, softmax_with_temperature
+from tamis.types import FloatArray
+
+_N_FOLDS = 5
+# Cross-validated regression up to this many multiplications per pass and this many cells; ridge beyond.
+_REGRESSION_EFFORT = 3e9
+_REGRESSION_CELLS = 7e7
+# Share of a class that no neighbour voted for: a tenth of a vote among 20.
+_VOTE_FLOOR = 0.005
+_LEAST_PROB = 1e-6
+# The two ends of the assumption about annotators, as factors of the exponent.
+_LOW, _HIGH = 0.5, 1.5
+
+Probe = Callable[[FloatArray | None, str], FloatArray]
+"""From soft targets (None = the given labels) and a name to out-of-sample log-probabilities."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was found about the assessed rows, in the order of ``Rows.rows``.
+
+    Attributes
+    ----------
+    posterior : (m, C) float32
+        P(true class | everything), canonical classes.
+    low, high : (m,) float64
+        P(given label is right) if annotators err more, or less, on hard rows than assumed.
+    scores : mapping of name to (m,) float array
+        One column of evidence each; lower = worse.
+    transition : (C, C) float64
+        Estimate of P(given | true).
+    notes : tuple of str
+    """
+
+    posterior: FloatArray
+    low: FloatArray
+    high: FloatArray
+    scores: dict[str, FloatArray]
+    transition: FloatArray
+    notes: tuple[str, ...]
+
+
+def weigh(material: Material, rows: Rows, neighbors: Neighbors | None, store: StageStore) -> Evidence:
+    """Combine probabilities and neighbours into the posterior of every assessed row's true class.
+
+    First round: probabilities learned from the given labels, and the given labels of the neighbours; the noise
+    is estimated here. Second round: both again, but from the posteriors of the first.
+    """
+    probe, notes = _choose_probe(material, rows)
+    first = [_stage(store, "log_probs", lambda: _first_log_probs(material, rows, probe))]
+    first += _log_votes(material, rows, neighbors, None)
+    # Row i of `log_probs` is log P(class); the column of the given label is the first piece of evidence.
+    m = np.arange(len(rows.codes))
+    scores: dict[str, FloatArray] = {"self_confidence": np.exp(first[0][m, rows.codes].astype(np.float64))}
+    if neighbors is not None:
+        scores["neighbor_vote"] = np.exp(first[1][m, rows.codes].astype(np.float64)) - _VOTE_FLOOR
+    model = fit_noise_model(first, rows.codes)
+    ends = [_end(model, first, rows, factor) for factor in (_LOW, _HIGH)]
+    posterior = _stage(store, "first_posterior", lambda: model.posterior(first, rows.codes))
+    evidence = first
+    if probe is not None:
+        del first
+        evidence = [_stage(store, "second_log_probs", lambda: probe(posterior, "second round"))]
+        evidence += _log_votes(material, rows, neighbors, posterior)
+        model, *ends = [refit_class_weights(each, evidence, rows.codes) for each in (model, *ends)]
+        posterior = model.posterior(evidence, rows.codes)
+    probs = [end.label_probs(evidence, rows.codes) for end in ends]
+    middle = posterior[m, rows.codes].astype(np.float64)
+    low, high = np.minimum.reduce([*probs, middle]), np.maximum.reduce([*probs, middle])
+    return Evidence(posterior, low, high, scores, _transition(posterior, rows), notes)
+
+
+def _stage(store: StageStore, name: str, compute: Callable[[], FloatArray]) -> FloatArray:
+    found = store.load(name)
+    if found is None:
+        found = compute()
+        store.save(name, found)
+    return found
+
+
+def _end(model: NoiseModel, evidence: list[FloatArray], rows: Rows, factor: float) -> NoiseModel:
+    # The exponent may be 0 where the noise did not look at the rows: a tenth of the usual is then the least.
+    ambiguity = max(model.ambiguity * factor, 0.1 * AMBIGUITY * (factor > 1))
+    return fit_noise_model(evidence, rows.codes, ambiguity=ambiguity, start=model, max_iter=40)
+
+
+def _first_log_probs(material: Material, rows: Rows, probe: Probe | None) -> FloatArray:
+    if material.pred_probs is not None:
+        probs = material.pred_probs[rows.rows][:, rows.classes]
+        return np.log(np.maximum(probs, _LEAST_PROB)).astype(np.float32)
+    assert probe is not None  # without probabilities there are features
+    return probe(None, "first round")
+
+
+def _log_votes(
+    material: Material, rows: Rows, neighbors: Neighbors | None, posterior: FloatArray | None
+) -> list[FloatArray]:
+    """Return the logarithm of the neighbours' votes, by given labels or by posteriors, as one piece of evidence."""
+    if neighbors is None:
+        return []
+    n, n_classes = len(material.dataset), len(rows.classes)
+    labels: FloatArray | np.ndarray[tuple[int], np.dtype[np.int64]]
+    trust = None
+    if posterior is None:
+        labels = np.full(n, -1, dtype=np.int64)
+        labels[rows.rows] = rows.codes
+    else:
+        labels = np.full((n, n_classes), 1 / n_classes, dtype=np.float32)
+        labels[rows.rows] = posterior
+        trust = np.zeros(n)
+        trust[rows.rows] = 1.0
+    votes = neighbor_vote(
+        neighbors.indices[rows.rows], neighbors.similarities[rows.rows], labels, n_classes, trust=trust
+    )
+    votes += np.float32(_VOTE_FLOOR)
+    return [np.log(votes, out=votes)]
+
+
+def _choose_probe(material: Material, rows: Rows) -> tuple[Probe | None, tuple[str, ...]]:
+    features = material.features
+    if features is None:
+        return None, ()
+    cells = len(rows.rows) * features.shape[1]
+    if cells * len(rows.classes) > _REGRESSION_EFFORT or cells > _REGRESSION_CELLS:
+        note = (
+            f"{len(rows.rows):,} rows x {features.shape[1]:,} features x {len(rows.classes):,} classes: "
+            "probabilities come from closed-form leave-one-out ridge regression instead of cross-validated "
+            "logistic regression, which is more accurate but too slow here."
+        )
+        return _ridge_probe(features, rows), (note,)
+    return _logistic_probe(features, rows), ()
+
+
+def _logistic_probe(features: FloatArray, rows: Rows) -> Probe:
+    groups = rows.groups[rows.rows]
+    # Group numbers follow the order of rows in the data set; number them anew in canonical order.
+    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
+    rank = np.argsort(np.argsort(first))
+    groups = np.where(groups >= 0, rank[inverse], -1)
+    folds = assign_folds(rows.codes, groups, _N_FOLDS)
+    regression: list[CrossValidatedLogistic] = []  # made when first asked for: a resumed run may not need it
+    n_classes = len(rows.classes)
+
+    def log_probs(targets: FloatArray | None, name: str) -> FloatArray:
+        if not regression:
+            regression.append(CrossValidatedLogistic(standardise(features[rows.rows]), folds))
+        if targets is None:
+            targets = np.eye(n_classes, dtype=np.float32)[rows.codes]
+        elif regression[0].penalty is None:
+            # Resumed: the penalty is chosen on the given labels, as it would have been.
+            regression[0].logits(np.eye(n_classes, dtype=np.float32)[rows.codes], "first round")
+        result: FloatArray = torch.log_softmax(regression[0].logits(targets, name), 1).numpy()
+        return result
+
+    return log_probs
+
+
+def _ridge_probe(features: FloatArray, rows: Rows) -> Probe:
+    n, n_classes = len(features), len(rows.classes)
+    is_whole = len(rows.rows) == n
+    # In data-set order, where the features lie: reordering a memory-mapped matrix would copy it.
+    used = np.arange(n) if is_whole else np.sort(rows.rows)
+    place = np.empty(n, dtype=np.int64)
+    place[used] = np.arange(len(used))
+    place = place[rows.rows]
+    matrix = features if is_whole else features[used]
+
+    def log_probs(targets: FloatArray | None, name: str) -> FloatArray:
+        given = rows.codes if targets is None else targets
+        ordered = np.empty_like(given)
+        ordered[place] = given
+        scores = leave_one_out_ridge(matrix, ordered, n_classes, groups=rows.groups[used])[place]
+        temperature, bias = fit_temperature_and_bias(scores, rows.codes)
+        for start in range(0, len(scores), 65_536):
+            block = softmax_with_temperature(scores[start : start + 65_536], temperature, bias)
+            scores[start : start + 65_536] = np.log(np.maximum(block, _LEAST_PROB))
+        return scores
+
+    return log_probs
+
+
+def _transition(posterior: FloatArray, rows: Rows) -> FloatArray:
+    """Return P(given | true), (C, C) float64, from the posterior mass of each given label."""
+    n_classes = len(rows.classes)
+    joint = np.zeros((n_classes, n_classes))
+    for code in range(n_classes):
+        joint[:, code] = posterior[rows.codes == code].sum(axis=0, dtype=np.float64)
+    transition: FloatArray = joint / np.maximum(joint.sum(axis=1, keepdims=True), 1e-300)
+    return transition

@@ -1,0 +1,133 @@
+"""The issue table of an audit, assembled from evidence and other issues."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from tamis.auditing.evidence import Evidence
+from tamis.auditing.material import Material
+from tamis.auditing.other_issues import OtherIssues
+from tamis.auditing.rows import Rows
+from tamis.issues.schema import ISSUE_TYPES, issue_schema
+from tamis.types import FloatArray, IntArray
+
+FLAG_THRESHOLD = 0.5
+"""A label is flagged where it is more likely wrong than right."""
+
+_N_ALTERNATIVES = 3
+
+
+def build_table(material: Material, rows: Rows, evidence: Evidence | None, other: OtherIssues) -> pa.Table:
+    """Return the issue table: one row per sample in data-set order, schema of `issue_schema`."""
+    names = material.dataset.class_names
+    n = len(material.dataset)
+    label_type = pa.int64() if all(isinstance(name, int) for name in names) else pa.string()
+    classes = pa.array(list(names), type=label_type)
+    codes = material.dataset.label_codes
+    columns: dict[str, pa.Array] = {
+        "id": material.dataset.table.column("id").combine_chunks(),
+        "given_label": _named(classes, codes),
+        "reason": pa.array(_reasons(material, rows), type=pa.string()),
+        "is_assessed": pa.array(np.array([reason is None for reason in rows.reasons], dtype=bool)),
+        "duplicate_group": pa.array(other.duplicate_group, mask=other.duplicate_group < 0),
+    }
+    columns |= _verdicts(n, classes, rows, evidence, material.digests)
+    score_names: tuple[str, ...] = ()
+    if evidence is not None:
+        spread = {"label_score_low": evidence.low, "label_score_high": evidence.high} | evidence.scores
+        score_names = tuple(spread)
+        columns |= {name: _scattered(n, rows, values) for name, values in spread.items()}
+    for issue in ISSUE_TYPES:
+        values = other.scores[issue.name]
+        columns[f"is_{issue.name}_issue"] = pa.array(other.is_issue[issue.name])
+        columns[f"{issue.name}_score"] = (
+            pa.nulls(n, pa.float64()) if values is None else pa.array(values, mask=np.isnan(values), type=pa.float64())
+        )
+    schema = issue_schema(label_type, score_names)
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def _reasons(material: Material, rows: Rows) -> list[str | None]:
+    reasons = list(rows.reasons)
+    for row, why in material.unreadable.items():
+        reasons[row] = f"unreadable: {why}"
+    return reasons
+
+
+def _named(classes: pa.Array, codes: IntArray) -> pa.Array:
+    return classes.take(pa.array(codes, mask=codes < 0))
+
+
+def _scattered(n: int, rows: Rows, values: FloatArray) -> pa.Array:
+    column = np.full(n, np.nan)
+    column[rows.rows] = values
+    return pa.array(column, mask=np.isnan(column), type=pa.float64())
+
+
+def _verdicts(
+    n: int, classes: pa.Array, rows: Rows, evidence: Evidence | None, digests: npt.NDArray[np.uint64]
+) -> dict[str, pa.Array]:
+    if evidence is None:
+        nothing = {name: pa.nulls(n, pa.float64()) for name in ("label_score",)}
+        lists = {
+            "alternative_labels": pa.nulls(n, pa.list_(classes.type)),
+            "alternative_probs": pa.nulls(n, pa.list_(pa.float64())),
+        }
+        flags = {"is_label_issue": pa.array(np.zeros(n, dtype=bool)), "rank": pa.nulls(n, pa.int64())}
+        return nothing | lists | flags | {"suggested_label": pa.nulls(n, classes.type)}
+    own = np.arange(len(rows.codes))
+    score = np.clip(evidence.posterior[own, rows.codes].astype(np.float64), 0.0, 1.0)
+    probs, best = _best_classes(evidence.posterior, rows.codes)
+    suggested = np.full(n, -1, dtype=np.int64)
+    suggested[rows.rows] = rows.classes[best[:, 0]]
+    is_issue = np.zeros(n, dtype=bool)
+    is_issue[rows.rows] = (score < FLAG_THRESHOLD) & (best[:, 0] != rows.codes)
+    rank = np.full(n, -1, dtype=np.int64)
+    # Ties are ranked by content, so that the order of rows has no part in it.
+    keys = digests[rows.rows]
+    rank[rows.rows[np.lexsort((keys[:, 1], keys[:, 0], score))]] = np.arange(1, len(own) + 1)
+    return {
+        "label_score": _scattered(n, rows, score),
+        "suggested_label": _named(classes, suggested),
+        "is_label_issue": pa.array(is_issue),
+        "rank": pa.array(rank, mask=rank < 0),
+    } | _alternatives(n, classes, rows, probs, best)
+
+
+def _best_classes(posterior: FloatArray, codes: IntArray) -> tuple[FloatArray, IntArray]:
+    """Return the (m, 3) highest probabilities and their classes; the given label wins ties, then the smaller code."""
+    count = min(_N_ALTERNATIVES, posterior.shape[1])
+    probs = np.empty((len(posterior), count), dtype=np.float64)
+    best = np.empty((len(posterior), count), dtype=np.int64)
+    step = max(1, 2_000_000 // posterior.shape[1])
+    for start in range(0, len(posterior), step):
+        block = torch.from_numpy(np.array(posterior[start : start + step]))
+        given = torch.from_numpy(codes[start : start + step])[:, None]
+        # At equal probability nothing speaks for a change of label: the given one comes first.
+        favoured = block.double().scatter_add(1, given, torch.full(given.shape, 1e-12, dtype=torch.float64))
+        top = torch.sort(favoured, dim=1, descending=True, stable=True).indices[:, :count]
+        probs[start : start + step] = block.gather(1, top).double().numpy()
+        best[start : start + step] = top.numpy()
+    return probs, best
+
+
+def _alternatives(
+    n: int, classes: pa.Array, rows: Rows, probs: FloatArray, best: IntArray
+) -> dict[str, pa.Array]:
+    count = best.shape[1]
+    place = np.full(n, -1, dtype=np.int64)
+    place[rows.rows] = np.arange(len(rows.rows))
+    assessed = place >= 0
+    lengths = np.where(assessed, count, 0)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    order = place[assessed]
+    names = classes.take(pa.array(rows.classes[best[order]].ravel()))
+    mask = pa.array(~assessed)
+    return {
+        "alternative_labels": pa.ListArray.from_arrays(offsets, names, mask=mask),
+        "alternative_probs": pa.ListArray.from_arrays(offsets, pa.array(probs[order].ravel()), mask=mask),
+    }
+

@@ -1,0 +1,68 @@
+"""An order of rows and classes that depends on content alone, so that results never depend on how data came."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from tamis.types import IntArray
+
+
+def canonical_classes(digests: npt.NDArray[np.uint64], codes: IntArray, n_classes: int) -> IntArray:
+    """Return the class codes in canonical order: larger classes first, ties by a hash of their members.
+
+    Class names and the order in which classes were numbered have no part in it.
+
+    Parameters
+    ----------
+    digests : (n, 2) uint64
+        Content hashes of the rows.
+    codes : (n,) int
+        Label codes; -1 = unlabelled.
+    n_classes : int
+
+    Returns
+    -------
+    (n_classes,) int64
+        ``order[c]`` is the given code of canonical class ``c``.
+
+    Examples
+    --------
+    >>> digests = np.array([[1, 0], [2, 0], [3, 0]], dtype=np.uint64)
+    >>> canonical_classes(digests, np.array([0, 1, 1]), 2)
+    array([1, 0])
+    """
+    is_labelled = codes >= 0
+    counts = np.bincount(codes[is_labelled], minlength=n_classes)
+    sums = np.zeros((n_classes, 2), dtype=np.uint64)
+    # Sums of unsigned integers wrap around, which keeps them independent of the order of rows.
+    np.add.at(sums, codes[is_labelled], digests[is_labelled])
+    return np.lexsort((sums[:, 1], sums[:, 0], -counts))
+
+
+def canonical_rows(digests: npt.NDArray[np.uint64], codes: IntArray, class_order: IntArray) -> IntArray:
+    """Return the rows in canonical order: by content hash, exact duplicates by the canonical class of their label.
+
+    Parameters
+    ----------
+    digests : (n, 2) uint64
+    codes : (n,) int
+        Label codes; -1 = unlabelled.
+    class_order : (n_classes,) int
+        From `canonical_classes`.
+
+    Returns
+    -------
+    (n,) int64
+        ``order[i]`` is the row at canonical position ``i``.
+
+    Examples
+    --------
+    >>> digests = np.array([[9, 0], [2, 0], [2, 0]], dtype=np.uint64)
+    >>> canonical_rows(digests, np.array([0, 1, 0]), np.array([0, 1]))
+    array([2, 1, 0])
+    """
+    rank = np.empty(len(class_order) + 1, dtype=np.int64)
+    rank[class_order] = np.arange(len(class_order))
+    rank[-1] = len(class_order)
+    return np.lexsort((rank[codes], digests[:, 1], digests[:, 0]))
