@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -192,12 +193,7 @@ def _dataset(
             raise InputError("labels is missing; pass data, or labels with features and/or pred_probs")
         if options:
             raise InputError(f"read_options {sorted(options)} belong to data, and there is none")
-        columns = getattr(pred_probs, "columns", None)
-        named: dict[str, object] = dict(beside)
-        if columns is not None and named["class_names"] is None:
-            named["class_names"] = _names_of_columns(list(columns), labels)
-        dataset = from_arrays(features, labels, None, **named)  # type: ignore[arg-type]
-        return attach(dataset, features=None, pred_probs=pred_probs)
+        return _dataset_of_arrays(features, labels, pred_probs, beside)
     if labels is not None:
         raise InputError("labels was given beside data; pass data with its own labels, or features and labels")
     extra = sorted(name for name, value in beside.items() if value is not None and name != "class_names")
@@ -209,12 +205,28 @@ def _dataset(
     return attach(read(data, **options, **names), features=features, pred_probs=pred_probs)  # type: ignore[arg-type]
 
 
-def _names_of_columns(columns: list[object], labels: object) -> list[object] | None:
-    """Return column names as class names where they are all labels' names; None where they are mere numbers."""
-    if columns == list(range(len(columns))):
+def _dataset_of_arrays(
+    features: object, labels: object, pred_probs: object, beside: Mapping[str, Sequence[object] | None]
+) -> tuple[Dataset, bool]:
+    names = _names_of_columns(pred_probs, labels)
+    values = dict(beside)
+    if names is not None and values["class_names"] is None:
+        values["class_names"] = names
+    if names is None or list(values["class_names"] or ()) == names:
+        plain = pred_probs.to_numpy() if isinstance(pred_probs, pd.DataFrame) else pred_probs
+        return from_arrays(features, labels, plain, **values), names is not None  # type: ignore[arg-type]
+    # Both the columns and class_names name the classes: the columns are put in the order of class_names.
+    stand_in = np.full((len(np.asarray(labels)), len(names)), 1 / len(names))
+    return attach(from_arrays(features, labels, stand_in, **values), features=None, pred_probs=pred_probs)  # type: ignore[arg-type]
+
+
+def _names_of_columns(pred_probs: object, labels: object) -> list[object] | None:
+    """Return a data frame's column names as class names; None without a frame, or where they only count."""
+    if not isinstance(pred_probs, pd.DataFrame) or list(pred_probs.columns) == list(range(pred_probs.shape[1])):
         return None
     is_integer = np.asarray(labels).dtype.kind in "iu"
-    return [int(str(name)) if is_integer and str(name).lstrip("-").isdigit() else name for name in columns]
+    names = list(pred_probs.columns)
+    return [int(str(name)) if is_integer and str(name).lstrip("-").isdigit() else name for name in names]
 
 
 def _notes(rows: Rows, evidence: Evidence | None) -> list[str]:
