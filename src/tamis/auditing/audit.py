@@ -6,33 +6,32 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tamis.auditing.evidence import Evidence, weigh
 from tamis.auditing.material import Material, attach, gather
 from tamis.auditing.other_issues import find_other_issues
 from tamis.auditing.result import Audit
-from tamis.auditing.rows import Rows, choose_rows, find_neighbors
+from tamis.auditing.rows import choose_rows, find_neighbors
+from tamis.auditing.run_folder import STAGES, open_run_folder, write_run
 from tamis.auditing.summing_up import summarise
 from tamis.auditing.table import build_table
 from tamis.data import Dataset, from_arrays, read
 from tamis.errors import InputError
 from tamis.memory import parse_memory_budget
-from tamis.runs import StageStore, atomic_path, versions, write_json
+from tamis.runs import StageStore, versions
 
 if TYPE_CHECKING:
     from tamis.encoders import EncoderChoice
 
-_STAGES = "stages"
 # Part of the key of stages: change it when the arithmetic changes.
 _ARITHMETIC = 1
 
@@ -58,10 +57,10 @@ def audit(
 ) -> Audit:
     """Find the given labels that are probably wrong, with a calibrated probability and a suggestion each.
 
-    Images and texts are encoded by a pretrained model (cached); from features, class probabilities are learned
-    out of sample and combined with the labels of the nearest neighbours; the posterior of the true class
-    follows from an estimate of the label noise. Nothing depends on the order of rows, the names of classes,
-    the memory budget or the number of threads. The data are never modified.
+    Images and texts are encoded by a pretrained model (cached); from features, class probabilities are
+    learned out of sample and combined with the labels of the nearest neighbours; the posterior of the true
+    class follows from an estimate of the label noise. Nothing depends on the order of rows, the names of
+    classes, the memory budget or the number of threads. The data are never modified.
 
     Parameters
     ----------
@@ -71,8 +70,8 @@ def audit(
         With ``labels`` instead of ``data``, or beside it.
     labels : (n,) labels, optional
     pred_probs : (n, K) float, optional
-        Out-of-sample predicted probabilities, columns in the order of the classes (a data frame's column names
-        are matched with them). With features they replace the first round of learned probabilities.
+        Out-of-sample predicted probabilities, columns in the order of the classes (a data frame's column
+        names are matched with them). With features they replace the first round of learned probabilities.
     task : {"auto", "classification"}
     encoder : None, str, Encoder or callable
         For images and texts; see ``docs/encoders.md``.
@@ -118,7 +117,7 @@ def audit(
     parse_memory_budget(memory_budget)
     if task not in ("auto", "classification"):
         raise InputError(f"task is {task!r}; an audit can do 'auto' and 'classification'")
-    folder = None if out is None else _run_folder(Path(out))
+    folder = None if out is None else open_run_folder(Path(out))
     options = dict(read_options or {})
     beside = {"class_names": class_names, "ids": ids, "splits": splits, "groups": groups}
     with clock("read"):
@@ -132,26 +131,9 @@ def audit(
             memory_budget=memory_budget,
             device=device,
         )
-    rows = choose_rows(material)
     input_hash = _input_hash(material)
-    store = StageStore(None if folder is None else folder / _STAGES, input_hash)
-    with clock("neighbours"):
-        neighbors, notes = find_neighbors(material, rows, store, memory_budget)
-    with clock("labels"):
-        evidence = weigh(material, rows, neighbors, store) if len(rows.rows) else None
-    with clock("other issues"):
-        other = find_other_issues(material, rows, neighbors, None if evidence is None else evidence.posterior)
-    issues = build_table(material, rows, evidence, other)
-    summary = summarise(
-        issues,
-        rows,
-        evidence,
-        class_names=dataset.class_names,
-        notes=[*material.notes, *notes, *_notes(rows, evidence)],
-        timings=clock.seconds,
-    )
-    indices = None if neighbors is None else neighbors.indices
-    result = Audit(issues, summary, folder, dataset, indices, random_state)
+    store = StageStore(None if folder is None else folder / STAGES, input_hash)
+    result = replace(_assess(material, store, memory_budget, clock), path=folder, random_state=random_state)
     if folder is not None:
         config = {
             "source": _source_path(data),
@@ -162,7 +144,9 @@ def audit(
             "out_of_sample": out_of_sample,
             "device": device,
         }
-        _write_run(result, folder, started, config, input_hash, clock.seconds)
+        write_run(
+            result, folder, started=started, config=config, input_hash=input_hash, timings=clock.seconds
+        )
         store.clear()
     return result
 
@@ -180,6 +164,27 @@ class _Clock:
         self.seconds[name] = round(time.perf_counter() - start, 3)
 
 
+def _assess(material: Material, store: StageStore, memory_budget: str | int | None, clock: _Clock) -> Audit:
+    rows = choose_rows(material)
+    with clock("neighbours"):
+        neighbors, notes = find_neighbors(material, rows, store, memory_budget)
+    with clock("labels"):
+        evidence = weigh(material, rows, neighbors, store) if len(rows.rows) else None
+    with clock("other issues"):
+        other = find_other_issues(material, rows, neighbors, None if evidence is None else evidence.posterior)
+    issues = build_table(material, rows, evidence, other)
+    summary = summarise(
+        issues,
+        rows,
+        evidence,
+        class_names=material.dataset.class_names,
+        notes=[*material.notes, *notes, *_notes(evidence)],
+        timings=clock.seconds,
+    )
+    indices = None if neighbors is None else neighbors.indices
+    return Audit(issues, summary, dataset=material.dataset, neighbors=indices)
+
+
 def _dataset(
     data: object,
     features: object,
@@ -195,10 +200,14 @@ def _dataset(
             raise InputError(f"read_options {sorted(options)} belong to data, and there is none")
         return _dataset_of_arrays(features, labels, pred_probs, beside)
     if labels is not None:
-        raise InputError("labels was given beside data; pass data with its own labels, or features and labels")
+        raise InputError(
+            "labels was given beside data; pass data with its own labels, or features and labels"
+        )
     extra = sorted(name for name, value in beside.items() if value is not None and name != "class_names")
     if extra:
-        raise InputError(f"{', '.join(extra)} go with features or pred_probs; name columns of data in read_options")
+        raise InputError(
+            f"{', '.join(extra)} go with features or pred_probs; name columns of data in read_options"
+        )
     if isinstance(data, Dataset):
         return attach(data, features=features, pred_probs=pred_probs)
     names = {} if beside["class_names"] is None else {"class_names": beside["class_names"]}
@@ -222,21 +231,24 @@ def _dataset_of_arrays(
 
 def _names_of_columns(pred_probs: object, labels: object) -> list[object] | None:
     """Return a data frame's column names as class names; None without a frame, or where they only count."""
-    if not isinstance(pred_probs, pd.DataFrame) or list(pred_probs.columns) == list(range(pred_probs.shape[1])):
+    if not isinstance(pred_probs, pd.DataFrame):
+        return None
+    names: list[object] = list(pred_probs.columns)
+    if names == list(range(len(names))):
         return None
     is_integer = np.asarray(labels).dtype.kind in "iu"
-    names = list(pred_probs.columns)
     return [int(str(name)) if is_integer and str(name).lstrip("-").isdigit() else name for name in names]
 
 
-def _notes(rows: Rows, evidence: Evidence | None) -> list[str]:
+def _notes(evidence: Evidence | None) -> list[str]:
     if evidence is None:
         return [
-            "How many labels are wrong cannot be known: fewer than two classes have enough readable, labelled rows."
+            "How many labels are wrong cannot be known: fewer than two classes have enough readable, "
+            "labelled rows."
         ]
     return [
-        "The interval of the number of wrong labels spans what is assumed about annotators: labels alone do not "
-        "tell how much more often they err on hard samples than on easy ones.",
+        "The interval of the number of wrong labels spans what is assumed about annotators: labels alone do "
+        "not tell how much more often they err on hard samples than on easy ones.",
         *evidence.notes,
     ]
 
@@ -248,26 +260,12 @@ def _input_hash(material: Material) -> str:
     # The encoder decides the features; a few values of each row tell two encoders apart.
     if material.features is not None:
         digest.update(str(material.features.shape).encode())
-        digest.update(np.ascontiguousarray(material.features[:: max(1, len(material.features) // 1000)]).tobytes())
+        some = material.features[:: max(1, len(material.features) // 1000)]
+        digest.update(np.ascontiguousarray(some).tobytes())
     if material.pred_probs is not None:
         digest.update(np.ascontiguousarray(material.pred_probs).tobytes())
     digest.update(json.dumps([_ARITHMETIC, versions()], sort_keys=True).encode())
     return digest.hexdigest()
-
-
-def _run_folder(folder: Path) -> Path:
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"out is {folder}, a file; give a folder for the run")
-    if folder.is_dir() and any(folder.iterdir()) and not _is_run(folder):
-        raise InputError(f"out is {folder}, a folder with other content; give a new folder or the run of an audit")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _is_run(folder: Path) -> bool:
-    ours = {"run.json", "issues.parquet", "report.html", "neighbors.npy", _STAGES}
-    names = {entry.name for entry in folder.iterdir()}
-    return bool(names & ours) or all(name.endswith(".tmp") or ".tmp" in name for name in names)
 
 
 def _source_path(data: object) -> str:
@@ -275,45 +273,3 @@ def _source_path(data: object) -> str:
         return ""
     path = Path(data)
     return str(path.resolve()) if path.exists() else str(data)
-
-
-def _write_run(
-    result: Audit,
-    folder: Path,
-    started: datetime,
-    config: Mapping[str, object],
-    input_hash: str,
-    timings: Mapping[str, float],
-) -> None:
-    """Write the files of a run, ``run.json`` last: a folder without a finished one is not finished."""
-    description: dict[str, object] = {
-        "command": "audit",
-        "status": "running",
-        "config": dict(config),
-        "seed": result.random_state,
-        "versions": versions(),
-        "input_hash": input_hash,
-        "started": started.isoformat(timespec="seconds"),
-    }
-    write_json(folder / "run.json", description)
-    _write_file(folder / "issues.parquet", lambda path: _write_parquet(result.issues, path))
-    indices = result.neighbors
-    if indices is not None:
-        _write_file(folder / "neighbors.npy", lambda path: np.save(path, indices, allow_pickle=False))
-    result.report(folder / "report.html")
-    description |= {
-        "status": "finished",
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "timings": dict(timings),
-        "summary": result.summary.to_json(),
-    }
-    write_json(folder / "run.json", description)
-
-
-def _write_file(path: Path, write: Callable[[Path], object]) -> None:
-    with atomic_path(path) as temporary:
-        write(temporary)
-
-
-def _write_parquet(table: pa.Table, path: Path) -> None:
-    pq.write_table(table, path)

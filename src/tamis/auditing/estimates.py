@@ -41,7 +41,9 @@ def expected_wrong(label_score: FloatArray, low: FloatArray, high: FloatArray) -
     least = estimate - float(np.sum(1 - high, dtype=np.float64))
     # Independent sources: their half-widths add in squares.
     return Estimate(
-        estimate, max(0.0, estimate - math.hypot(spread, least)), min(float(n), estimate + math.hypot(spread, most))
+        estimate,
+        max(0.0, estimate - math.hypot(spread, least)),
+        min(float(n), estimate + math.hypot(spread, most)),
     )
 
 

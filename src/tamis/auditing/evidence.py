@@ -1,4 +1,4 @@
-"""The arithmetic of an audit: out-of-sample probabilities and neighbours in two rounds, then the posterior."""
+"""The arithmetic of an audit: out-of-sample probabilities and neighbours, two rounds, then the posterior."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from tamis.neighbors import Neighbors, neighbor_vote
 from tamis.runs import StageStore
 from tamis.statistics.folds import assign_folds
 from tamis.statistics.logistic import CrossValidatedLogistic, standardise
-from tamis.statistics.noise_posterior import AMBIGUITY, NoiseModel, fit_noise_model, refit_class_weights
+from tamis.statistics.noise_model import NoiseModel
+from tamis.statistics.noise_posterior import AMBIGUITY, fit_noise_model, refit_class_weights
 from tamis.statistics.ridge import leave_one_out_ridge
 from tamis.statistics.temperature import fit_temperature_and_bias, softmax_with_temperature
 from tamis.types import FloatArray
@@ -61,8 +62,8 @@ class Evidence:
 def weigh(material: Material, rows: Rows, neighbors: Neighbors | None, store: StageStore) -> Evidence:
     """Combine probabilities and neighbours into the posterior of every assessed row's true class.
 
-    First round: probabilities learned from the given labels, and the given labels of the neighbours; the noise
-    is estimated here. Second round: both again, but from the posteriors of the first.
+    First round: probabilities learned from the given labels, and the given labels of the neighbours; the
+    noise is estimated here. Second round: both again, but from the posteriors of the first.
     """
     probe, notes = _choose_probe(material, rows)
     first = [_stage(store, "log_probs", lambda: _first_log_probs(material, rows, probe))]
@@ -113,7 +114,7 @@ def _first_log_probs(material: Material, rows: Rows, probe: Probe | None) -> Flo
 def _log_votes(
     material: Material, rows: Rows, neighbors: Neighbors | None, posterior: FloatArray | None
 ) -> list[FloatArray]:
-    """Return the logarithm of the neighbours' votes, by given labels or by posteriors, as one piece of evidence."""
+    """Return the neighbours' log votes, by given labels or by posteriors: one piece of evidence or none."""
     if neighbors is None:
         return []
     n, n_classes = len(material.dataset), len(rows.classes)

@@ -34,7 +34,8 @@ class Material:
         Content hashes; (0, 0) where there is no content.
     unreadable : mapping of row to reason
     notes : tuple of str
-    timings : mapping of stage to seconds
+    speed : float or None
+        Images or texts encoded per second; None where nothing was encoded.
     """
 
     dataset: Dataset
@@ -65,7 +66,7 @@ def gather(
     pred_probs, notes = None, list(dataset.notes)
     unreadable = dict(dataset.problems)
     if dataset.pred_probs is not None:
-        pred_probs, found = _usable_probs(dataset, out_of_sample, has_named_columns)
+        pred_probs, found = _usable_probs(dataset, dataset.pred_probs, out_of_sample, has_named_columns)
         notes += found
     features, speed = _features(dataset, unreadable), None
     if dataset.inputs and (encoder is not None or (features is None and pred_probs is None)):
@@ -77,18 +78,27 @@ def gather(
         notes.append(f"Features come from the encoder {encoded.encoder_name}.")
         notes += encoded.notes
     if features is None and pred_probs is None:
-        raise InputError("there is nothing to audit from: give images, texts, features or predicted probabilities")
+        raise InputError(
+            "there is nothing to audit from: give images, texts, features or predicted probabilities"
+        )
     if features is None:
         notes.append(
-            "Only predicted probabilities were given: no neighbours, near duplicates or outliers were looked for."
+            "Only predicted probabilities were given: no neighbours, near duplicates or outliers were "
+            "looked for."
         )
     return Material(
-        dataset, features, pred_probs, _digests(dataset, features, pred_probs), unreadable, tuple(notes), speed
+        dataset,
+        features,
+        pred_probs,
+        _digests(dataset, features, pred_probs),
+        unreadable,
+        tuple(notes),
+        speed,
     )
 
 
 def attach(dataset: Dataset, *, features: object, pred_probs: object) -> tuple[Dataset, bool]:
-    """Return the data set with matrices given beside it, and whether the columns of ``pred_probs`` had names.
+    """Return the data set with matrices given beside it, and whether columns of ``pred_probs`` had names.
 
     Raises
     ------
@@ -108,8 +118,8 @@ def attach(dataset: Dataset, *, features: object, pred_probs: object) -> tuple[D
         if matrix.shape[1] != dataset.n_classes:
             raise InputError(
                 f"pred_probs has {matrix.shape[1]} columns, the data have {dataset.n_classes} classes "
-                f"({', '.join(str(name) for name in dataset.class_names[:10])}); pass one column per class, or "
-                "class_names= in the order of the columns"
+                f"({', '.join(str(name) for name in dataset.class_names[:10])}); pass one column per class, "
+                "or class_names= in the order of the columns"
             )
         dataset = replace(dataset, pred_probs=matrix)
     return dataset, is_named
@@ -129,7 +139,9 @@ def _named_order(names: list[str], dataset: Dataset) -> list[int]:
 def _matrix(values: object, name: str, n_rows: int) -> FloatArray:
     array = as_array(values)
     if array.ndim != 2 or array.dtype.kind not in "fiu":
-        raise InputError(f"{name} has shape {array.shape} and type {array.dtype}; pass numbers of shape (n, d)")
+        raise InputError(
+            f"{name} has shape {array.shape} and type {array.dtype}; pass numbers of shape (n, d)"
+        )
     if len(array) != n_rows:
         raise InputError(f"{name} has {len(array)} rows but the data have {n_rows}; they must match")
     return array if array.dtype.kind == "f" else array.astype(np.float32)  # type: ignore[return-value]
@@ -160,17 +172,17 @@ def _rows_not_finite(features: FloatArray, block: int = 65_536) -> list[int]:
 
 
 def _usable_probs(
-    dataset: Dataset, out_of_sample: bool | None, has_named_columns: bool
+    dataset: Dataset, pred_probs: FloatArray, out_of_sample: bool | None, has_named_columns: bool
 ) -> tuple[FloatArray, list[str]]:
-    probs = check_probabilities(dataset.pred_probs, n_classes=dataset.n_classes)
+    probs = check_probabilities(pred_probs, n_classes=dataset.n_classes)
     codes = dataset.label_codes
     is_labelled = codes >= 0
     labels, labelled = codes[is_labelled], probs[is_labelled]
     if not out_of_sample and looks_in_sample(labelled, labels):
         raise InputError(
             f"pred_probs look in-sample: not one of {len(labels)} rows has another arg-max than its label. A "
-            "model that was trained on these labels repeats their errors. Pass out-of-sample probabilities (for "
-            "instance from cross-validation), or out_of_sample=True if they are"
+            "model that was trained on these labels repeats their errors. Pass out-of-sample probabilities "
+            "(for instance from cross-validation), or out_of_sample=True if they are"
         )
     notes = []
     if not has_named_columns:

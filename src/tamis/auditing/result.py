@@ -76,7 +76,9 @@ class Audit:
         return self.summary.transition
 
     def precision_at(self, k: int) -> Estimate | None:
-        """Return the expected share of wrong labels among the ``k`` most suspicious rows; None if none is assessed.
+        """Return the expected share of wrong labels among the ``k`` most suspicious rows.
+
+        None if no row is assessed. Beyond the number of assessed rows, all of them count.
 
         Raises
         ------
@@ -138,13 +140,17 @@ class Audit:
         if description.get("command") != "audit":
             raise InputError(f"{folder} is a run of {description.get('command')!r}, not of an audit")
         if description.get("status") != "finished":
-            raise RunError(f"the audit in {folder} has not finished; run the same command again to continue it")
+            raise RunError(
+                f"the audit in {folder} has not finished; run the same command again to continue it"
+            )
         try:
             issues = pq.read_table(folder / "issues.parquet")
             summary = AuditSummary.from_json(description["summary"])
             seed = int(str(description.get("seed", 0)))
         except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
-            raise RunError(f"{folder} is damaged ({error}); run the same command again to rebuild it") from error
+            raise RunError(
+                f"{folder} is damaged ({error}); run the same command again to rebuild it"
+            ) from error
         neighbors = folder / "neighbors.npy"
         found = np.load(neighbors, mmap_mode="r", allow_pickle=False) if neighbors.exists() else None
         return cls(issues, summary, folder, None, found, seed)

@@ -119,7 +119,9 @@ def find_neighbors(
         )
     indices, similarities = store.load("neighbor_indices"), store.load("neighbor_similarities")
     if indices is not None and similarities is not None:
-        return Neighbors(np.asarray(indices, dtype=np.int64), np.asarray(similarities, dtype=np.float32)), notes
+        return Neighbors(
+            np.asarray(indices, dtype=np.int64), np.asarray(similarities, dtype=np.float32)
+        ), notes
     n_reference = int(readable.sum()) if reference is None else len(reference)
     found = nearest_neighbors(
         features,

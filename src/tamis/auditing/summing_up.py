@@ -91,7 +91,7 @@ def summarise(
 def _full_transition(
     rows: Rows, evidence: Evidence | None, n_classes: int
 ) -> tuple[FloatArray | None, FloatArray | None]:
-    """Return P(given | true) and P(true) over all classes; classes that were not assessed keep their labels."""
+    """Return P(given | true) and P(true) over all classes; those not assessed keep their labels."""
     if evidence is None:
         return None, None
     transition = np.eye(n_classes)

@@ -44,7 +44,9 @@ def build_table(material: Material, rows: Rows, evidence: Evidence | None, other
         values = other.scores[issue.name]
         columns[f"is_{issue.name}_issue"] = pa.array(other.is_issue[issue.name])
         columns[f"{issue.name}_score"] = (
-            pa.nulls(n, pa.float64()) if values is None else pa.array(values, mask=np.isnan(values), type=pa.float64())
+            pa.nulls(n, pa.float64())
+            if values is None
+            else pa.array(values, mask=np.isnan(values), type=pa.float64())
         )
     schema = issue_schema(label_type, score_names)
     return pa.table([columns[name] for name in schema.names], schema=schema)
@@ -98,7 +100,10 @@ def _verdicts(
 
 
 def _best_classes(posterior: FloatArray, codes: IntArray) -> tuple[FloatArray, IntArray]:
-    """Return the (m, 3) highest probabilities and their classes; the given label wins ties, then the smaller code."""
+    """Return the (m, 3) highest probabilities and their classes.
+
+    At equal probability the given label comes first, then the smaller code.
+    """
     count = min(_N_ALTERNATIVES, posterior.shape[1])
     probs = np.empty((len(posterior), count), dtype=np.float64)
     best = np.empty((len(posterior), count), dtype=np.int64)
@@ -130,4 +135,3 @@ def _alternatives(
         "alternative_labels": pa.ListArray.from_arrays(offsets, names, mask=mask),
         "alternative_probs": pa.ListArray.from_arrays(offsets, pa.array(probs[order].ravel()), mask=mask),
     }
-

@@ -1,4 +1,4 @@
-"""An order of rows and classes that depends on content alone, so that results never depend on how data came."""
+"""An order of rows and classes that depends on content alone, never on how the data came."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def canonical_classes(digests: npt.NDArray[np.uint64], codes: IntArray, n_classe
 
 
 def canonical_rows(digests: npt.NDArray[np.uint64], codes: IntArray, class_order: IntArray) -> IntArray:
-    """Return the rows in canonical order: by content hash, exact duplicates by the canonical class of their label.
+    """Return the rows in canonical order: by content hash, then by the canonical class of their label.
 
     Parameters
     ----------

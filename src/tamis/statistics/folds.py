@@ -32,8 +32,9 @@ def assign_folds(codes: IntArray, groups: IntArray, n_folds: int = 5) -> IntArra
 
     Notes
     -----
-    Groups are dealt out class by class (the class of a group is that of its first row), like cards, each class
-    starting where the last one ended. So folds differ by at most one group, and each class by at most one.
+    Groups are dealt out class by class (the class of a group is that of its first row), like cards, each
+    class starting where the last one ended. So folds differ by at most one group, and each class by at most
+    one.
 
     Examples
     --------

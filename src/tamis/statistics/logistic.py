@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -84,14 +85,14 @@ def fit_logistic(
     blocks = [
         (x, t)
         for piece, target in zip(features, targets, strict=True)
-        for x, t in zip(piece.split(_BLOCK_ROWS), target.split(_BLOCK_ROWS), strict=True)
+        for x, t in zip(torch.split(piece, _BLOCK_ROWS), torch.split(target, _BLOCK_ROWS), strict=True)
     ]
 
     def closure() -> float:
         value, weights.grad = _objective(weights.detach(), blocks, n_rows, penalty)
         return value
 
-    solver.step(closure)
+    solver.step(closure)  # type: ignore[no-untyped-call]  # torch does not annotate it
     return LogisticModel(weights.detach())
 
 
@@ -138,7 +139,7 @@ class CrossValidatedLogistic:
         self._order = torch.from_numpy(np.argsort(folds, kind="stable"))
         self._features = features[self._order]
         edges = np.searchsorted(np.sort(folds), np.arange(-1, self._n_folds + 1))
-        self._slices = [slice(int(a), int(b)) for a, b in zip(edges[1:], edges[2:], strict=False)]
+        self._slices = [slice(int(a), int(b)) for a, b in pairwise(edges[1:])]
         self._outside = slice(0, int(edges[1]))
         self._starts: list[torch.Tensor | None] = [None] * self._n_folds
         self.penalty: float | None = None
@@ -174,7 +175,8 @@ class CrossValidatedLogistic:
         )
 
     def _predict(self, model: LogisticModel, rows: slice) -> torch.Tensor:
-        pieces = [model.logits(block).float() for block in self._features[rows].split(_BLOCK_ROWS)]
+        blocks = torch.split(self._features[rows], _BLOCK_ROWS)
+        pieces = [model.logits(block).float() for block in blocks]
         return torch.cat(pieces) if pieces else torch.zeros(0, model.weights.shape[1])
 
     def _choose_penalty(self, targets: torch.Tensor) -> float:
@@ -209,11 +211,11 @@ def standardise(features: FloatArray) -> torch.Tensor:
     """
     rows = torch.from_numpy(np.asarray(features))
     total = torch.zeros(rows.shape[1], dtype=torch.float64)
-    for block in rows.split(_BLOCK_ROWS):
+    for block in torch.split(rows, _BLOCK_ROWS):
         total += block.double().sum(0)
     mean = total / max(1, len(rows))
     squares = torch.zeros_like(mean)
-    for block in rows.split(_BLOCK_ROWS):
+    for block in torch.split(rows, _BLOCK_ROWS):
         squares += ((block.double() - mean) ** 2).sum(0)
     std = (squares / max(1, len(rows))).sqrt()
     # A column whose spread is rounding noise beside its size says nothing.

@@ -1,26 +1,19 @@
-"""Probability that each given label is right: class evidence, a transition matrix and annotators who err on hard rows.
+"""The noise model fitted to given labels, for the probability that each of them is right.
 
-The model of one row, with evidence e_1, e_2, ... (log-probabilities of classes, (K,) each):
-
-    q(y)        = softmax( sum_m w_m e_m + e_1 M + c )                     P(true = y | x)
-    P(s | y, x) = (1 - u) * A[y, s] q(s)^g / sum_s' A[y, s'] q(s')^g + u/K P(given = s | true = y, x)
-
-The first part of the noise is a transition matrix A whose entries lean, by the exponent g, towards classes that
-look plausible for this row: people mistake a cat for a dog where the picture is unclear. The second part, of
-weight u, is noise that never looked at the row. Everything but g is fitted by maximum a posteriori on the
-given labels; the posterior of the true class follows by Bayes' rule.
+Everything but the exponent g of the model (`tamis.statistics.noise_model`) is fitted by maximum a posteriori
+on the given labels.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
-import numpy as np
 import torch
 
 from tamis.errors import InputError
+from tamis.statistics.noise_model import NoiseModel, centred, float64_tensor
 from tamis.types import FloatArray, IntArray
 
 AMBIGUITY = 0.23
@@ -32,99 +25,9 @@ spans half and one and a half times it."""
 
 _FIT_ROWS = 25_000
 _FIT_CELLS = 4_000_000  # rows x classes of the rows used for fitting
-_APPLY_CELLS = 4_000_000
 _WEIGHT_PRIOR = 20.0
 _BIAS_PRIOR = 2.0
 _NOISE_PRIOR = 1.5
-
-
-@dataclass(frozen=True)
-class NoiseModel:
-    """Fitted parameters; all tensors float64.
-
-    Attributes
-    ----------
-    weights : (m,) tensor
-        One weight per kind of evidence.
-    mixing : (K, K) tensor
-        Linear correction of the first evidence.
-    bias : (K,) tensor
-    affinity : (K, K) tensor
-        Logarithm of A; rows true classes.
-    uniform_logit : () tensor
-        Logit of u.
-    ambiguity : float
-        Exponent g.
-    """
-
-    weights: torch.Tensor
-    mixing: torch.Tensor
-    bias: torch.Tensor
-    affinity: torch.Tensor
-    uniform_logit: torch.Tensor
-    ambiguity: float
-
-    @property
-    def uniform_share(self) -> float:
-        """Weight u of the noise that never looked at the row."""
-        return float(torch.sigmoid(self.uniform_logit))
-
-    def log_class_probs(self, evidence: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return log q, (n, K): the probability of each class before the given label is looked at."""
-        centred = [_centred(e) for e in evidence]
-        logits = centred[0] @ self.mixing + self.bias
-        for weight, values in zip(self.weights, centred, strict=True):
-            logits = logits + weight * values
-        return torch.log_softmax(logits, 1)
-
-    def log_joint(self, evidence: Sequence[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
-        """Return log P(true = y, given = label), (n, K)."""
-        log_q = self.log_class_probs(evidence)
-        return log_q + self._log_given(log_q, labels)
-
-    def _log_given(self, log_q: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        lean = (self.ambiguity * log_q).clamp(min=-30.0)
-        # norm[i, y] = log sum_s A[y, s] q_i(s)^g
-        norm = torch.log(lean.exp() @ self.affinity.exp().T)
-        structured = self.affinity[:, labels].T + lean.gather(1, labels[:, None]) - norm
-        keep = torch.nn.functional.logsigmoid(-self.uniform_logit)
-        uniform = torch.nn.functional.logsigmoid(self.uniform_logit) - math.log(log_q.shape[1])
-        return torch.logaddexp(keep + structured, uniform)
-
-    def posterior(self, evidence: Sequence[FloatArray], labels: IntArray) -> FloatArray:
-        """Return P(true class | evidence, given label), (n, K) float32, rows summing to 1.
-
-        Parameters
-        ----------
-        evidence : sequence of (n, K) arrays
-            As in `fit_noise_model`.
-        labels : (n,) int
-            Given labels, in [0, K); -1 = unlabelled, the row then gets q.
-        """
-        result = np.empty(evidence[0].shape, dtype=np.float32)
-        for rows in self._blocks(evidence):
-            result[rows] = self._posterior(evidence, labels, rows).numpy()
-        return result
-
-    def label_probs(self, evidence: Sequence[FloatArray], labels: IntArray) -> FloatArray:
-        """Return P(the given label is right), (n,) float64: the posterior at the given label, without the rest."""
-        result = np.empty(len(labels))
-        for rows in self._blocks(evidence):
-            given = torch.from_numpy(labels[rows]).long()
-            result[rows] = self._posterior(evidence, labels, rows).gather(1, given[:, None])[:, 0].numpy()
-        return result
-
-    def _blocks(self, evidence: Sequence[FloatArray]) -> Iterator[slice]:
-        n_rows, n_classes = evidence[0].shape
-        step = max(1, _APPLY_CELLS // (n_classes * 8))
-        for start in range(0, n_rows, step):
-            yield slice(start, min(n_rows, start + step))
-
-    def _posterior(self, evidence: Sequence[FloatArray], labels: IntArray, rows: slice) -> torch.Tensor:
-        codes = torch.from_numpy(labels[rows]).long()
-        log_q = self.log_class_probs([_tensor(e[rows]) for e in evidence])
-        joint = log_q + self._log_given(log_q, codes.clamp(min=0))
-        return torch.softmax(torch.where((codes >= 0)[:, None], joint, log_q), 1)
 
 
 def fit_noise_model(
@@ -140,8 +43,9 @@ def fit_noise_model(
     Parameters
     ----------
     evidence : sequence of (n, K) arrays
-        Log-probabilities, or anything that differs from them by a constant per row. The first is corrected by a
-        full matrix, so it should be the strongest. Out of sample: row i must not have been trained on label i.
+        Log-probabilities, or anything that differs from them by a constant per row. The first is corrected
+        by a full matrix, so it should be the strongest. Out of sample: row i must not have been trained on
+        label i.
     labels : (n,) int
         Given labels in [0, K); -1 = unlabelled rows, left out. Every class should occur.
     ambiguity : float, optional
@@ -163,13 +67,13 @@ def fit_noise_model(
 
     Notes
     -----
-    With the default ambiguity the model is fitted with `AMBIGUITY` first. If more than 35 % of the wrong labels
-    come from the uniform part, the exponent is lowered, to 0 at 55 %, and the fit repeated: noise that does not
-    look at the rows gives no reason to expect more of it on hard ones.
+    With the default ambiguity the model is fitted with `AMBIGUITY` first. If more than 35 % of the wrong
+    labels come from the uniform part, the exponent is lowered, to 0 at 55 %, and the fit repeated: noise that
+    does not look at the rows gives no reason to expect more of it on hard ones.
     At most 25,000 rows (4,000,000 / K where that is less), evenly spaced, are used for fitting.
     """
     rows, values = _checked(evidence, labels)
-    pieces = [_tensor(e[rows]) for e in evidence]
+    pieces = [float64_tensor(e[rows]) for e in evidence]
     model = start if start is not None else _initial(pieces, values)
     model = _maximise(
         replace(model, ambiguity=AMBIGUITY if ambiguity is None else ambiguity), pieces, values, max_iter
@@ -186,8 +90,8 @@ def fit_noise_model(
 def refit_class_weights(model: NoiseModel, evidence: Sequence[FloatArray], labels: IntArray) -> NoiseModel:
     """Fit weights and bias to new evidence and keep the noise as it is.
 
-    For a second round, whose evidence was itself trained on posteriors of the first: it is sharper, but it has
-    absorbed part of the noise, so the noise can no longer be estimated from it.
+    For a second round, whose evidence was itself trained on posteriors of the first: it is sharper, but it
+    has absorbed part of the noise, so the noise can no longer be estimated from it.
 
     Parameters
     ----------
@@ -208,7 +112,7 @@ def refit_class_weights(model: NoiseModel, evidence: Sequence[FloatArray], label
         mixing=torch.zeros_like(model.mixing),
         bias=torch.zeros_like(model.bias),
     )
-    return _maximise(fresh, [_tensor(e[rows]) for e in evidence], values, 100, noise_is_known=True)
+    return _maximise(fresh, [float64_tensor(e[rows]) for e in evidence], values, 100, noise_is_known=True)
 
 
 def _uniform_part(model: NoiseModel, evidence: list[torch.Tensor], labels: torch.Tensor) -> float:
@@ -231,7 +135,9 @@ def _checked(evidence: Sequence[FloatArray], labels: IntArray) -> tuple[IntArray
     if shape[1] < 2:
         raise InputError("evidence has fewer than 2 classes; with one class no label can be wrong")
     if labels.max(initial=-1) >= shape[1]:
-        raise InputError(f"labels reach {labels.max()}, evidence has {shape[1]} columns; codes are 0 to K - 1")
+        raise InputError(
+            f"labels reach {labels.max()}, evidence has {shape[1]} columns; codes are 0 to K - 1"
+        )
     (rows,) = (labels >= 0).nonzero()
     if not len(rows):
         raise InputError("labels has no labelled row; at least one label per class is needed")
@@ -261,7 +167,9 @@ def _initial(evidence: list[torch.Tensor], labels: torch.Tensor) -> NoiseModel:
     joint = joint / given * counts.clamp(min=1)
     transition = joint / joint.sum(1, keepdim=True)
     off = transition[~torch.eye(n_classes, dtype=torch.bool)]
-    share = float((0.9 * n_classes * torch.quantile(off, 0.25)).clamp(1e-3, 0.9)) if len(off) < 10**6 else 0.02
+    share = (
+        float((0.9 * n_classes * torch.quantile(off, 0.25)).clamp(1e-3, 0.9)) if len(off) < 10**6 else 0.02
+    )
     structured = (transition - share / n_classes).clamp(min=1e-3)
     affinity = torch.log(structured / structured.sum(1, keepdim=True))
     zeros = torch.zeros(n_classes, dtype=torch.float64)
@@ -279,6 +187,38 @@ def _off_diagonal_mean(matrix: torch.Tensor) -> torch.Tensor:
     return (matrix.sum(1, keepdim=True) - matrix.diagonal()[:, None]) / (len(matrix) - 1)
 
 
+class _Parameters:
+    """The tensors that are fitted, and the model they make."""
+
+    def __init__(self, model: NoiseModel) -> None:
+        self._off_diagonal = 1 - torch.eye(len(model.affinity), dtype=torch.float64)
+        self._ambiguity = model.ambiguity
+        self.weights, self.mixing, self.bias, self.uniform = (
+            part.clone() for part in (model.weights, model.mixing, model.bias, model.uniform_logit)
+        )
+        self.level = model.affinity.diagonal().mean().clone()  # () shared part of the diagonal
+        self.own = (model.affinity.diagonal() - self.level).clone()  # (K,) deviations of classes
+        self.off = model.affinity * self._off_diagonal
+
+    def free(self, *, noise_is_known: bool) -> list[torch.Tensor]:
+        """Return the tensors to fit, ready for gradients."""
+        chosen = [self.weights, self.bias]
+        if not noise_is_known:
+            chosen = [self.weights, self.mixing, self.bias, self.level, self.own, self.off, self.uniform]
+        return [parameter.requires_grad_() for parameter in chosen]
+
+    def model(self) -> NoiseModel:
+        """Return the model of the present values."""
+        affinity = self.off * self._off_diagonal + torch.diag(self.level + self.own)
+        return NoiseModel(self.weights, self.mixing, self.bias, affinity, self.uniform, self._ambiguity)
+
+    def penalty(self) -> torch.Tensor:
+        """Return twice the negative logarithm of the prior."""
+        penalty = _WEIGHT_PRIOR * (self.mixing**2).sum() + _BIAS_PRIOR * (self.bias**2).sum()
+        deviations = (self.own**2).sum() + ((self.off * self._off_diagonal) ** 2).sum()
+        return penalty + _NOISE_PRIOR * deviations
+
+
 def _maximise(
     model: NoiseModel,
     evidence: list[torch.Tensor],
@@ -287,31 +227,10 @@ def _maximise(
     *,
     noise_is_known: bool = False,
 ) -> NoiseModel:
-    centred = [_centred(e) for e in evidence]
-    n_rows, n_classes = centred[0].shape
-    eye = torch.eye(n_classes, dtype=torch.float64)
-    level = model.affinity.diagonal().mean().clone()  # () shared part of the diagonal
-    own = (model.affinity.diagonal() - level).clone()  # (K,) deviations of classes
-    off = model.affinity * (1 - eye)
-    weights, mixing, bias, uniform = (
-        part.clone() for part in (model.weights, model.mixing, model.bias, model.uniform_logit)
-    )
-    free = [weights, bias] if noise_is_known else [weights, mixing, bias, level, own, off, uniform]
-    for parameter in free:
-        parameter.requires_grad_()
-
-    def assembled() -> NoiseModel:
-        affinity = off * (1 - eye) + torch.diag(level + own)
-        return NoiseModel(weights, mixing, bias, affinity, uniform, model.ambiguity)
-
-    def objective() -> torch.Tensor:
-        fitted = torch.logsumexp(assembled().log_joint(centred, labels), 1).mean()
-        prior = _WEIGHT_PRIOR * (mixing**2).sum() + _BIAS_PRIOR * (bias**2).sum()
-        prior = prior + _NOISE_PRIOR * ((own**2).sum() + ((off * (1 - eye)) ** 2).sum())
-        return prior / (2 * n_rows) - fitted
-
+    pieces = [centred(e) for e in evidence]
+    parameters = _Parameters(model)
     solver = torch.optim.LBFGS(
-        free,
+        parameters.free(noise_is_known=noise_is_known),
         max_iter=max_iter,
         max_eval=2 * max_iter,
         history_size=20,
@@ -322,26 +241,19 @@ def _maximise(
 
     def closure() -> torch.Tensor:
         solver.zero_grad()
-        value = objective()
-        value.backward()  # type: ignore[no-untyped-call]
+        log_likelihood = torch.logsumexp(parameters.model().log_joint(pieces, labels), 1).mean()
+        value = parameters.penalty() / (2 * len(labels)) - log_likelihood
+        value.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         return value
 
-    solver.step(closure)  # type: ignore[arg-type]
+    solver.step(closure)  # type: ignore[no-untyped-call]  # torch does not annotate it
     with torch.no_grad():
-        result = assembled()
+        fitted = parameters.model()
     return replace(
-        result,
-        weights=weights.detach(),
-        mixing=mixing.detach(),
-        bias=bias.detach(),
-        affinity=result.affinity.detach(),
-        uniform_logit=uniform.detach(),
+        fitted,
+        weights=fitted.weights.detach(),
+        mixing=fitted.mixing.detach(),
+        bias=fitted.bias.detach(),
+        affinity=fitted.affinity.detach(),
+        uniform_logit=fitted.uniform_logit.detach(),
     )
-
-
-def _tensor(block: FloatArray) -> torch.Tensor:
-    return torch.from_numpy(block.astype("float64"))
-
-
-def _centred(evidence: torch.Tensor) -> torch.Tensor:
-    return evidence - evidence.mean(1, keepdim=True)
