@@ -27,7 +27,8 @@ def parse_memory_budget(value: str | int | None) -> int | None:
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", value.lower())
         if match is None or match[2] not in _UNITS:
             raise InputError(f"memory_budget {value!r} is not a size; write for example '64MiB' or '2GiB'")
-        value = int(float(match[1]) * _UNITS[match[2]])
+        # Beyond 2**62 bytes (and for numbers too long for a float) there is no limit left to keep.
+        value = int(min(float(match[1]) * _UNITS[match[2]], 2.0**62))
     if value < 2**20:
         raise InputError(f"memory_budget is {value} bytes; at least 1MiB is needed")
     return value

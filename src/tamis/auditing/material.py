@@ -69,6 +69,10 @@ def gather(
         pred_probs, found = _usable_probs(dataset, dataset.pred_probs, out_of_sample, has_named_columns)
         notes += found
     features, speed = _features(dataset, unreadable), None
+    if encoder is not None and not dataset.inputs:
+        raise InputError(
+            f"encoder is {encoder!r}, but the data hold no images or texts to encode; leave it out"
+        )
     if dataset.inputs and (encoder is not None or (features is None and pred_probs is None)):
         from tamis.encoders import encode
 
@@ -90,7 +94,7 @@ def gather(
         dataset,
         features,
         pred_probs,
-        _digests(dataset, features, pred_probs),
+        _digests(dataset, features, pred_probs, unreadable),
         unreadable,
         tuple(notes),
         speed,
@@ -197,11 +201,17 @@ def _usable_probs(
 
 
 def _digests(
-    dataset: Dataset, features: FloatArray | None, pred_probs: FloatArray | None
+    dataset: Dataset,
+    features: FloatArray | None,
+    pred_probs: FloatArray | None,
+    unreadable: Mapping[int, str],
 ) -> npt.NDArray[np.uint64]:
     if dataset.inputs:
         name = "image" if "image" in dataset.inputs else next(iter(dataset.inputs))
         return dataset.inputs[name].digests()
     matrix = features if features is not None else pred_probs
     assert matrix is not None  # one of the two exists, `gather` has checked
-    return feature_digests(matrix)
+    digests = feature_digests(matrix)
+    # What could not be read was replaced by zeros, which are nobody's content.
+    digests[list(unreadable)] = 0
+    return digests

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,32 +20,68 @@ STAGES = "stages"
 
 
 def open_run_folder(folder: Path) -> Path:
-    """Return the folder, made if it does not exist.
+    """Return the folder if a run can be written there; nothing is left behind if it did not exist.
 
     Raises
     ------
     InputError
-        It is a file, or holds anything but the run of an audit.
+        It is a file, cannot be written, or holds anything but the run of an audit.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"out is {folder}, a file; give a folder for the run")
-    if folder.is_dir() and any(folder.iterdir()) and not _is_run(folder):
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"out is {folder}, a file; give a folder for the run")
+        if folder.is_dir() and any(folder.iterdir()) and not _is_run(folder):
+            raise InputError(
+                f"out is {folder}, a folder with other content; give a new folder or the run of an audit"
+            )
+        _try_writing(folder)
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(
-            f"out is {folder}, a folder with other content; give a new folder or the run of an audit"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
+            f"out is {str(folder)[:200]!r}, which cannot be written ({str(error)[:200]}); give another folder"
+        ) from error
     return folder
+
+
+def _try_writing(folder: Path) -> None:
+    """Write a nameless file, so that a long audit does not fail at its end."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    finally:
+        # Made again by the first write; wrong input must not leave an empty folder.
+        for path in missing:
+            with contextlib.suppress(OSError):
+                path.rmdir()
 
 
 def _is_run(folder: Path) -> bool:
     names = {entry.name for entry in folder.iterdir()}
+    if not _is_ours(folder / STAGES):
+        return False
     if "run.json" in names:
         try:
             return read_json(folder / "run.json").get("command") == "audit"
         except RunError:
-            return True  # damaged: running the audit again is the way out
+            # Damaged: running the audit again is the way out.
+            return "issues.parquet" in names
     # Killed before anything but stages was written.
-    return STAGES in names or all(".tmp" in name for name in names)
+    return all(name == STAGES or _is_temporary(name) for name in names)
+
+
+def _is_ours(stages: Path) -> bool:
+    """Whether a folder of stages, which will be removed, holds nothing else (or does not exist)."""
+    if not stages.is_dir():
+        return not stages.exists()
+    files = [file for key in stages.iterdir() for file in (key.iterdir() if key.is_dir() else [key])]
+    return all(file.suffix == ".npy" and file.parent != stages for file in files)
+
+
+def _is_temporary(name: str) -> bool:
+    return name.startswith(".") and ".tmp" in name
 
 
 def write_run(
@@ -82,3 +120,7 @@ def write_run(
         "summary": result.summary.to_json(),
     }
     write_json(folder / "run.json", description)
+    for entry in list(folder.iterdir()):
+        # Left by a run that was killed while it wrote.
+        if _is_temporary(entry.name) and entry.is_file():
+            entry.unlink(missing_ok=True)

@@ -102,7 +102,7 @@ def run(
     from tamis.cli.screen import Screen
     from tamis.data.array_files import load_array
 
-    named = source or next(str(path) for path in arrays.values() if path is not None)
+    named = source if source is not None else next(str(path) for path in arrays.values() if path is not None)
     screen = Screen(as_json=as_json)
     finished = audit(
         source,

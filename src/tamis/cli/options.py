@@ -22,5 +22,10 @@ def default_run(name: str) -> Path:
     >>> default_run("photos/birds 2024.csv").as_posix()
     'runs/audit-birds-2024'
     """
-    stem = Path(name.rstrip("/\\") or "data").resolve().stem
-    return Path("runs") / f"audit-{re.sub(r'[^A-Za-z0-9._-]+', '-', stem).strip('-.') or 'data'}"
+    try:
+        stem = Path(name.rstrip("/\\") or "data").resolve().stem
+    except (OSError, ValueError):
+        # No path at all; reading it says so.
+        stem = "data"
+    short = re.sub(r"[^A-Za-z0-9._-]+", "-", stem)[:100].strip("-.")
+    return Path("runs") / f"audit-{short or 'data'}"
