@@ -20,7 +20,7 @@ from tamis.auditing.evidence import Evidence, weigh
 from tamis.auditing.material import Material, attach, gather
 from tamis.auditing.other_issues import find_other_issues
 from tamis.auditing.result import Audit
-from tamis.auditing.rows import choose_rows, find_neighbors
+from tamis.auditing.rows import NO_SIGNAL, choose_rows, find_neighbors, without_verdict
 from tamis.auditing.run_folder import STAGES, open_run_folder, write_run
 from tamis.auditing.summing_up import summarise
 from tamis.auditing.table import build_table
@@ -170,6 +170,9 @@ def _assess(material: Material, store: StageStore, memory_budget: str | int | No
         neighbors, notes = find_neighbors(material, rows, store, memory_budget)
     with clock("labels"):
         evidence = weigh(material, rows, neighbors, store) if len(rows.rows) else None
+    said = _notes(evidence, len(rows.rows))
+    if evidence is None:
+        rows = without_verdict(rows, NO_SIGNAL)
     with clock("other issues"):
         other = find_other_issues(material, rows, neighbors, None if evidence is None else evidence.posterior)
     issues = build_table(material, rows, evidence, other)
@@ -178,7 +181,7 @@ def _assess(material: Material, store: StageStore, memory_budget: str | int | No
         rows,
         evidence,
         class_names=material.dataset.class_names,
-        notes=[*material.notes, *notes, *_notes(evidence)],
+        notes=[*material.notes, *notes, *said],
         timings=clock.seconds,
     )
     indices = None if neighbors is None else neighbors.indices
@@ -240,16 +243,21 @@ def _names_of_columns(pred_probs: object, labels: object) -> list[object] | None
     return [int(str(name)) if is_integer and str(name).lstrip("-").isdigit() else name for name in names]
 
 
-def _notes(evidence: Evidence | None) -> list[str]:
-    if evidence is None:
+def _notes(evidence: Evidence | None, n_candidates: int) -> list[str]:
+    if evidence is not None:
         return [
-            "How many labels are wrong cannot be known: fewer than two classes have enough readable, "
-            "labelled rows."
+            "The interval of the number of wrong labels spans what is assumed about annotators: labels alone "
+            "do not tell how much more often they err on hard samples than on easy ones.",
+            *evidence.notes,
+        ]
+    if n_candidates:
+        return [
+            "Warning: how many labels are wrong cannot be known: features or probabilities tell the given "
+            "labels no better than chance. Use another encoder, or probabilities of a better model."
         ]
     return [
-        "The interval of the number of wrong labels spans what is assumed about annotators: labels alone do "
-        "not tell how much more often they err on hard samples than on easy ones.",
-        *evidence.notes,
+        "How many labels are wrong cannot be known: fewer than two classes have enough readable, labelled "
+        "rows."
     ]
 
 

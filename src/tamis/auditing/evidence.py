@@ -17,8 +17,8 @@ from tamis.statistics.logistic import CrossValidatedLogistic, standardise
 from tamis.statistics.noise_model import NoiseModel
 from tamis.statistics.noise_posterior import AMBIGUITY, fit_noise_model, refit_class_weights
 from tamis.statistics.ridge import leave_one_out_ridge
-from tamis.statistics.temperature import fit_temperature_and_bias, softmax_with_temperature
-from tamis.types import FloatArray
+from tamis.statistics.temperature import fit_temperature, softmax_with_temperature
+from tamis.types import FloatArray, IntArray
 
 _N_FOLDS = 5
 # Cross-validated regression up to this many multiplications per pass and this many cells; ridge beyond.
@@ -59,8 +59,10 @@ class Evidence:
     notes: tuple[str, ...]
 
 
-def weigh(material: Material, rows: Rows, neighbors: Neighbors | None, store: StageStore) -> Evidence:
+def weigh(material: Material, rows: Rows, neighbors: Neighbors | None, store: StageStore) -> Evidence | None:
     """Combine probabilities and neighbours into the posterior of every assessed row's true class.
+
+    None where neither of them tells the given classes apart: then nothing can be said about any label.
 
     First round: probabilities learned from the given labels, and the given labels of the neighbours; the
     noise is estimated here. Second round: both again, but from the posteriors of the first.
@@ -73,6 +75,8 @@ def weigh(material: Material, rows: Rows, neighbors: Neighbors | None, store: St
     scores: dict[str, FloatArray] = {"self_confidence": np.exp(first[0][m, rows.codes].astype(np.float64))}
     if neighbors is not None:
         scores["neighbor_vote"] = np.exp(first[1][m, rows.codes].astype(np.float64)) - _VOTE_FLOOR
+    if not any(tells_classes_apart(each, rows.codes) for each in first):
+        return None
     model = fit_noise_model(first, rows.codes)
     ends = [_end(model, first, rows, factor) for factor in (_LOW, _HIGH)]
     posterior = _stage(store, "first_posterior", lambda: model.posterior(first, rows.codes))
@@ -87,6 +91,35 @@ def weigh(material: Material, rows: Rows, neighbors: Neighbors | None, store: St
     middle = posterior[m, rows.codes].astype(np.float64)
     low, high = np.minimum.reduce([*probs, middle]), np.maximum.reduce([*probs, middle])
     return Evidence(posterior, low, high, scores, _transition(posterior, rows), notes)
+
+
+def tells_classes_apart(log_probs: FloatArray, codes: IntArray) -> bool:
+    """Say whether out-of-sample evidence knows more about the given labels than chance.
+
+    The evidence for the given label is compared with the evidence for a label drawn from all rows. The mean
+    of the difference must exceed three standard errors. Its scale, and a constant per class, do not matter.
+
+    Parameters
+    ----------
+    log_probs : (n, K) float
+    codes : (n,) int
+        Given labels in [0, K).
+
+    Examples
+    --------
+    >>> codes = np.arange(40) % 2
+    >>> tells_classes_apart(np.log(0.2 + 0.6 * np.eye(2)[codes]), codes)
+    True
+    >>> tells_classes_apart(np.zeros((40, 2)), codes)
+    False
+    """
+    share = np.bincount(codes, minlength=log_probs.shape[1]) / len(codes)
+    means = log_probs.mean(axis=0, dtype=np.float64)
+    own = log_probs[np.arange(len(codes)), codes] - means[codes]
+    # In the type of the evidence: a float64 copy of (n, K) would be the largest array of all.
+    drawn = log_probs @ share.astype(log_probs.dtype) - means @ share
+    gain = own - drawn
+    return bool(gain.mean() > max(1e-9, 3 * gain.std() / np.sqrt(len(gain))))
 
 
 def _stage(store: StageStore, name: str, compute: Callable[[], FloatArray]) -> FloatArray:
@@ -189,9 +222,9 @@ def _ridge_probe(features: FloatArray, rows: Rows) -> Probe:
         ordered = np.empty_like(given)
         ordered[place] = given
         scores = leave_one_out_ridge(matrix, ordered, n_classes, groups=rows.groups[used])[place]
-        temperature, bias = fit_temperature_and_bias(scores, rows.codes)
+        temperature = fit_temperature(scores, rows.codes)
         for start in range(0, len(scores), 65_536):
-            block = softmax_with_temperature(scores[start : start + 65_536], temperature, bias)
+            block = softmax_with_temperature(scores[start : start + 65_536], temperature)
             scores[start : start + 65_536] = np.log(np.maximum(block, _LEAST_PROB))
         return scores
 

@@ -31,7 +31,7 @@ class Material:
     pred_probs : (n, K) float64 array or None
         Rows sum to 1.
     digests : (n, 2) uint64
-        Content hashes; (0, 0) where there is no content.
+        Hashes of the content, or of the probabilities where there is nothing else; (0, 0) for no content.
     unreadable : mapping of row to reason
     notes : tuple of str
     speed : float or None
@@ -45,6 +45,11 @@ class Material:
     unreadable: Mapping[int, str]
     notes: tuple[str, ...]
     speed: float | None = None
+
+    @property
+    def shows_duplicates(self) -> bool:
+        """Whether equal digests mean equal samples; two samples may well have the same probabilities."""
+        return bool(self.dataset.inputs) or self.features is not None
 
 
 def gather(
@@ -87,8 +92,7 @@ def gather(
         )
     if features is None:
         notes.append(
-            "Only predicted probabilities were given: no neighbours, near duplicates or outliers were "
-            "looked for."
+            "Only predicted probabilities were given: no neighbours, duplicates or outliers were looked for."
         )
     return Material(
         dataset,

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tamis.auditing.material import Material
-from tamis.auditing.rows import Rows
+from tamis.auditing.rows import ONE_GROUP, TOO_SMALL, Rows
 from tamis.detectors.ambiguous import ambiguous
 from tamis.detectors.exact_duplicates import conflicting_duplicates, exact_duplicates, split_leaks
-from tamis.detectors.issue_scores import IssueScores
+from tamis.detectors.issue_scores import GroupScores, IssueScores
 from tamis.detectors.near_duplicates import near_duplicates
 from tamis.detectors.outlier import outliers
 from tamis.neighbors import Neighbors
@@ -53,27 +53,40 @@ def find_other_issues(
     is_unreadable = np.zeros(n, dtype=bool)
     is_unreadable[list(material.unreadable)] = True
     add("unreadable", IssueScores(1.0 - is_unreadable, is_unreadable))
-    exact = exact_duplicates(material.digests)
+    near: GroupScores | None = None
+    exact = exact_duplicates(material.digests) if material.shows_duplicates else None
     add("exact_duplicate", exact)
-    near = None
-    if neighbors is not None and n >= _FEWEST_ROWS and neighbors.indices.shape[1] >= _SCALE_NEIGHBORS:
+    add("near_duplicate", None)
+    add("outlier", None)
+    if exact is not None and neighbors is not None and _is_dense_enough(neighbors):
         near = near_duplicates(
             neighbors.indices, neighbors.similarities, exact_groups=exact.groups, tie_keys=material.digests
         )
-        add("near_duplicate", near)
-        add("outlier", outliers(neighbors.similarities))
-    else:
-        add("near_duplicate", None)
-        add("outlier", None)
-    groups = exact.groups if near is None else near.groups
-    add("conflicting_duplicate", conflicting_duplicates(groups, material.dataset.label_codes))
+        strange = outliers(neighbors.similarities)
+        add("near_duplicate", IssueScores(_readable(near.scores, is_unreadable), near.is_issue))
+        add("outlier", IssueScores(_readable(strange.scores, is_unreadable), strange.is_issue))
+    found = near or exact
+    groups = np.full(n, -1, dtype=np.int64) if found is None else found.groups
+    looked = found is not None
+    codes = material.dataset.label_codes
+    add("conflicting_duplicate", conflicting_duplicates(groups, codes) if looked else None)
     splits = material.dataset.table.column("split").to_pylist()
-    has_splits = len({name for name in splits if name is not None}) > 1
+    has_splits = looked and len({name for name in splits if name is not None}) > 1
     add("split_leak", split_leaks(groups, _codes(splits)) if has_splits else None)
     add("ambiguous", None if posterior is None else _ambiguous(n, rows, posterior))
-    is_small = np.array([reason == "class too small" for reason in rows.reasons], dtype=bool)
+    is_small = np.array([reason in (TOO_SMALL, ONE_GROUP) for reason in rows.reasons], dtype=bool)
     add("small_class", IssueScores(1.0 - is_small, is_small))
     return OtherIssues(scores, flags, groups)
+
+
+def _is_dense_enough(neighbors: Neighbors) -> bool:
+    n, k = neighbors.indices.shape
+    return bool(n >= _FEWEST_ROWS and k >= _SCALE_NEIGHBORS)
+
+
+def _readable(scores: FloatArray, is_unreadable: BoolArray) -> FloatArray:
+    """Return the scores with NaN where there was nothing to look at."""
+    return np.where(is_unreadable, np.nan, scores)
 
 
 def _ambiguous(n: int, rows: Rows, posterior: FloatArray) -> IssueScores:

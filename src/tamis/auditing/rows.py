@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,12 @@ from tamis.types import IntArray
 
 SMALLEST_CLASS = 5
 """Classes with fewer usable rows are not assessed: they would be missing from some folds."""
+
+TOO_SMALL = "class too small"
+ONE_GROUP = "class is a single group or a single duplicated sample"
+"""Reasons of rows whose class cannot be assessed: too little that is independent carries the same label."""
+
+NO_SIGNAL = "nothing tells the classes apart"
 
 N_NEIGHBORS = 20
 
@@ -58,14 +64,21 @@ def choose_rows(material: Material) -> Rows:
     for row in material.unreadable:
         reasons[row] = "unreadable"
     usable = np.array([reason is None for reason in reasons], dtype=bool)
+    exact_groups = np.full(len(dataset), -1, dtype=np.int64)
+    if material.shows_duplicates:
+        exact_groups = duplicate_groups(digests)
+    groups = _independence_groups(dataset.table.column("group").to_pylist(), exact_groups)
     counts = np.bincount(codes[usable], minlength=dataset.n_classes)
-    is_small = usable & (counts[codes] < SMALLEST_CLASS)
-    reasons[is_small] = "class too small"
-    usable &= ~is_small
-    if (counts >= SMALLEST_CLASS).sum() < 2:
+    # Only what is learned here needs other rows of the class; given probabilities do not.
+    is_learned = material.features is not None
+    has_one_group = (_n_groups(codes, groups, usable, dataset.n_classes) < 2) & is_learned
+    reasons[usable & has_one_group[codes]] = ONE_GROUP
+    reasons[usable & (counts < SMALLEST_CLASS)[codes]] = TOO_SMALL
+    is_assessable = (counts >= SMALLEST_CLASS) & ~has_one_group
+    usable &= is_assessable[codes]
+    if is_assessable.sum() < 2:
         reasons[usable] = "fewer than two classes can be assessed"
         usable[:] = False
-    exact_groups = duplicate_groups(digests)
     kept = np.where(usable, codes, -1)
     order = canonical_classes(digests, kept, dataset.n_classes)
     classes = order[np.bincount(kept[kept >= 0], minlength=dataset.n_classes)[order] > 0]
@@ -73,8 +86,22 @@ def choose_rows(material: Material) -> Rows:
     rows = rows[usable[rows]]
     to_canonical = np.full(dataset.n_classes + 1, -1, dtype=np.int64)
     to_canonical[classes] = np.arange(len(classes))
-    groups = _independence_groups(dataset.table.column("group").to_pylist(), exact_groups)
     return Rows(rows, to_canonical[codes[rows]], classes, groups, exact_groups, reasons)
+
+
+def without_verdict(rows: Rows, reason: str) -> Rows:
+    """Return the same rows with none assessed, those that would have been for the given reason."""
+    reasons = rows.reasons.copy()
+    reasons[rows.rows] = reason
+    nobody = np.zeros(0, dtype=np.int64)
+    return replace(rows, rows=nobody, codes=nobody, classes=nobody, reasons=reasons)
+
+
+def _n_groups(codes: IntArray, groups: IntArray, usable: npt.NDArray[np.bool_], n_classes: int) -> IntArray:
+    """Return how many independent groups the usable rows of each class come from, (n_classes,)."""
+    keys = np.where(groups >= 0, groups, np.arange(len(groups)) + groups.max(initial=-1) + 1)
+    pairs = np.unique(np.stack([codes[usable], keys[usable]]), axis=1)
+    return np.bincount(pairs[0], minlength=n_classes)
 
 
 def _independence_groups(given: list[str | None], exact_groups: IntArray) -> IntArray:

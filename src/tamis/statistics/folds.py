@@ -32,9 +32,9 @@ def assign_folds(codes: IntArray, groups: IntArray, n_folds: int = 5) -> IntArra
 
     Notes
     -----
-    Groups are dealt out class by class (the class of a group is that of its first row), like cards, each
-    class starting where the last one ended. So folds differ by at most one group, and each class by at most
-    one.
+    Groups are dealt out class by class (the class of a group is its highest code, in canonical order the
+    smallest class), like cards, each class starting where the last one ended. So folds differ by at most one
+    group, and each class by at most one of the groups that count as its own.
 
     Examples
     --------
@@ -48,7 +48,9 @@ def assign_folds(codes: IntArray, groups: IntArray, n_folds: int = 5) -> IntArra
     # Rows without a group get codes beyond all the others.
     keys = np.where(alone, np.arange(n) + (groups.max(initial=-1) + 1), groups)
     _, leader, member_of = np.unique(keys, return_index=True, return_inverse=True)
-    order = np.lexsort((leader, codes[leader]))
+    group_class = np.full(len(leader), -1, dtype=np.int64)
+    np.maximum.at(group_class, member_of, codes)
+    order = np.lexsort((leader, group_class))
     fold_of_group = np.empty(len(leader), dtype=np.int64)
     fold_of_group[order] = np.arange(len(leader)) % n_folds
     return np.asarray(fold_of_group[member_of])
