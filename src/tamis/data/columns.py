@@ -37,7 +37,8 @@ IMAGE_SUFFIXES = frozenset(
 NameTiers: TypeAlias = tuple[tuple[str, ...], ...]
 
 # Tiers: names of an earlier tier win over a later one; two names of one tier are ambiguous.
-LABEL_NAMES: NameTiers = (("label", "labels", "given_label", "class", "target", "category"), ("y",))
+# Last what stands beside the label in an exported copy.
+LABEL_NAMES: NameTiers = (("label", "labels", "class", "target", "category"), ("y",), ("given_label",))
 ID_NAMES: NameTiers = (("id", "uid", "key"), ("sample_id",))
 SPLIT_NAMES: NameTiers = (("split", "splits"), ("fold", "subset"))
 GROUP_NAMES: NameTiers = (("group", "groups", "group_id"),)
@@ -46,6 +47,8 @@ IMAGE_NAMES: NameTiers = (("image", "images", "img", "image_path", "img_path", "
 PATH_NAMES: NameTiers = (("path", "file", "file_name", "filename", "filepath", "file_path"),)
 FEATURE_NAMES: NameTiers = (("features", "feature", "embedding", "embeddings"), ("vector", "x"))
 PROBS_NAMES: NameTiers = (("pred_probs", "probs", "probabilities"),)
+# Numbers of an exported copy that say something about the label: never features of the sample.
+VERDICT_NAMES = frozenset({"given_label", "suggested_label", "label_score", "rank"})
 
 
 @dataclass(frozen=True)
@@ -194,6 +197,8 @@ def _names_images(column: pa.ChunkedArray) -> bool:
 def _numeric_features(frame: Frame, roles: Roles) -> tuple[str, ...]:
     """Return the columns of numbers of a plain table; refuse to guess where it is not one."""
     rest = [name for name in frame.columns if name not in roles.used]
+    if "label_score" in rest:
+        rest = [name for name in rest if name not in VERDICT_NAMES]
     whole = [name for name in rest if pa.types.is_integer(frame.typed(name).type)]
     broken = [name for name in rest if pa.types.is_floating(frame.typed(name).type)]
     if not broken:
