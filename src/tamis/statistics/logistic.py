@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,8 +16,11 @@ from tamis.types import FloatArray, IntArray
 
 # Sums over blocks of a fixed size: the memory budget cannot change a single bit.
 _BLOCK_ROWS = 4096
+_BLOCK_CELLS = 2**21
 PENALTIES = (1e-3, 1e-2, 1e-1)
-"""Tried in this order on the first fold."""
+"""Compared on the first fold."""
+
+_USUAL_PASSES = 100  # over the rows; of the progress bar only
 
 
 @dataclass(frozen=True)
@@ -69,10 +73,39 @@ def fit_logistic(
     >>> model.logits(x).argmax(1).tolist()
     [0, 1]
     """
-    n_rows = sum(len(piece) for piece in features)
-    n_features, n_classes = features[0].shape[1], targets[0].shape[1]
-    zeros = torch.zeros(n_features + 1, n_classes, dtype=torch.float64)
-    weights = (zeros if start is None else start.clone()).requires_grad_()
+    blocks = [
+        _Block(x, t, 0)
+        for piece, target in zip(features, targets, strict=True)
+        for x, t in zip(torch.split(piece, _BLOCK_ROWS), torch.split(target, _BLOCK_ROWS), strict=True)
+    ]
+    starts = None if start is None else start[:, None]
+    return _fit_together(blocks, [_Problem(-1, penalty)], starts, max_iter)[0]
+
+
+class _Block(NamedTuple):
+    features: torch.Tensor  # (b, d)
+    targets: torch.Tensor  # (b, K)
+    fold: int
+
+
+class _Problem(NamedTuple):
+    """One regression: trained on all folds but one."""
+
+    held_out: int
+    penalty: float
+
+
+def _fit_together(
+    blocks: list[_Block],
+    problems: list[_Problem],
+    start: torch.Tensor | None,
+    max_iter: int = 100,
+    on_pass: Callable[[int], None] = lambda count: None,
+) -> list[LogisticModel]:
+    """Solve several regressions on nearly the same rows as one: a pass over the rows serves them all."""
+    shape = (blocks[0].features.shape[1] + 1, len(problems), blocks[0].targets.shape[1])
+    zeros = torch.zeros(shape, dtype=torch.float64)
+    weights = (zeros if start is None else start.expand(shape).clone()).requires_grad_()
     solver = torch.optim.LBFGS(
         [weights],
         max_iter=max_iter,
@@ -82,36 +115,41 @@ def fit_logistic(
         tolerance_change=1e-10,
         line_search_fn="strong_wolfe",
     )
-    blocks = [
-        (x, t)
-        for piece, target in zip(features, targets, strict=True)
-        for x, t in zip(torch.split(piece, _BLOCK_ROWS), torch.split(target, _BLOCK_ROWS), strict=True)
-    ]
 
     def closure() -> float:
-        value, weights.grad = _objective(weights.detach(), blocks, n_rows, penalty)
+        on_pass(1)
+        value, weights.grad = _objective(weights.detach(), blocks, problems)
         return value
 
     solver.step(closure)  # type: ignore[no-untyped-call]  # torch does not annotate it
-    return LogisticModel(weights.detach())
+    return [LogisticModel(weights.detach()[:, place].clone()) for place in range(len(problems))]
 
 
 def _objective(
-    weights: torch.Tensor, blocks: list[tuple[torch.Tensor, torch.Tensor]], n_rows: int, penalty: float
+    weights: torch.Tensor, blocks: list[_Block], problems: list[_Problem]
 ) -> tuple[float, torch.Tensor]:
-    loss = 0.0
+    """Return the sum of all objectives and its gradient, (d + 1, P, K)."""
+    n_problems = len(problems)
+    held_out = torch.tensor([problem.held_out for problem in problems])
+    penalty = torch.tensor([problem.penalty for problem in problems], dtype=torch.float64)
+    n_rows = torch.zeros(n_problems, dtype=torch.float64)
+    loss = torch.zeros(n_problems, dtype=torch.float64)
     gradient = torch.zeros_like(weights)
-    for x, t in blocks:
-        x, t = x.double(), t.double()
-        logits = torch.addmm(weights[-1], x, weights[:-1])  # (b, K)
-        log_sum = torch.logsumexp(logits, 1, keepdim=True)
-        loss += float(log_sum.sum() - (t * logits).sum())
-        error = torch.exp(logits - log_sum) - t  # (b, K)
-        gradient[:-1].addmm_(x.T, error)
+    flat = weights.flatten(1)  # (d + 1, P * K)
+    for x, t, fold in blocks:
+        used = (held_out != fold).double()  # (P,)
+        x, t = x.double(), t.double()[:, None]
+        logits = torch.addmm(flat[-1], x, flat[:-1]).view(-1, *weights.shape[1:])  # (b, P, K)
+        log_sum = torch.logsumexp(logits, 2, keepdim=True)
+        loss += used * (log_sum[..., 0].sum(0) - (t * logits).sum((0, 2)))
+        error = (torch.exp(logits - log_sum) - t) * used[:, None]
+        gradient[:-1] += (x.T @ error.flatten(1)).view(-1, *weights.shape[1:])
         gradient[-1] += error.sum(0)
-    loss, gradient = loss / n_rows, gradient / n_rows
-    gradient[:-1] += penalty * weights[:-1]
-    return loss + penalty / 2 * float((weights[:-1] ** 2).sum()), gradient
+        n_rows += used * len(x)
+    loss, gradient = loss / n_rows, gradient / n_rows[:, None]
+    gradient[:-1] += penalty[:, None] * weights[:-1]
+    squares = (weights[:-1] ** 2).sum((0, 2))  # (P,)
+    return float((loss + penalty / 2 * squares).sum()), gradient
 
 
 class CrossValidatedLogistic:
@@ -141,59 +179,56 @@ class CrossValidatedLogistic:
         edges = np.searchsorted(np.sort(folds), np.arange(-1, self._n_folds + 1))
         self._slices = [slice(int(a), int(b)) for a, b in pairwise(edges[1:])]
         self._outside = slice(0, int(edges[1]))
-        self._starts: list[torch.Tensor | None] = [None] * self._n_folds
+        self._start: torch.Tensor | None = None  # (d + 1, folds or 1, K)
         self.penalty: float | None = None
 
     def logits(self, targets: FloatArray, label: str = "probes") -> torch.Tensor:
         """Return (n, K) float32 out-of-sample logits for (n, K) targets, rows summing to 1."""
         ordered = torch.from_numpy(np.asarray(targets, dtype=np.float32))[self._order]
-        result = torch.zeros(ordered.shape, dtype=torch.float32)
-        with track(label, total=self._n_folds, unit="folds") as advance:
+        blocks = self._blocks(ordered)
+        with track(label, total=_USUAL_PASSES, unit="passes") as advance:
             if self.penalty is None:
-                self.penalty = self._choose_penalty(ordered)
-            for fold in range(self._n_folds):
-                # Folds differ little: each one starts where the one before it ended.
-                start = self._starts[fold] if self._starts[fold] is not None else self._starts[fold - 1]
-                model = self._fit(fold, ordered, self.penalty, start)
-                self._starts[fold] = model.weights
-                result[self._slices[fold]] = self._predict(model, self._slices[fold])
-                result[self._outside] += self._predict(model, self._outside) / self._n_folds
-                advance(1)
+                self._choose_penalty(blocks, ordered, advance)
+            assert self.penalty is not None  # just chosen
+            problems = [_Problem(fold, self.penalty) for fold in range(self._n_folds)]
+            models = _fit_together(blocks, problems, self._start, on_pass=advance)
+        self._start = torch.stack([model.weights for model in models], dim=1)
+        result = torch.zeros(ordered.shape, dtype=torch.float32)
+        for fold, model in enumerate(models):
+            result[self._slices[fold]] = self._predict(model, self._slices[fold])
+            result[self._outside] += self._predict(model, self._outside) / self._n_folds
         back = torch.empty_like(result)
         back[self._order] = result
         return back
 
-    def _fit(
-        self, fold: int, targets: torch.Tensor, penalty: float, start: torch.Tensor | None
-    ) -> LogisticModel:
-        others = [piece for index, piece in enumerate(self._slices) if index != fold]
-        return fit_logistic(
-            [self._features[piece] for piece in others],
-            [targets[piece] for piece in others],
-            penalty=penalty,
-            start=start,
-        )
+    def _blocks(self, targets: torch.Tensor) -> list[_Block]:
+        # Logits of a block are (b, folds, K): many classes want smaller blocks.
+        size = max(256, min(_BLOCK_ROWS, _BLOCK_CELLS // (self._n_folds * targets.shape[1])))
+        blocks = []
+        for fold, rows in enumerate(self._slices):
+            pieces = zip(
+                torch.split(self._features[rows], size), torch.split(targets[rows], size), strict=True
+            )
+            blocks += [_Block(x, t, fold) for x, t in pieces]
+        return blocks
+
+    def _choose_penalty(
+        self, blocks: list[_Block], targets: torch.Tensor, advance: Callable[[int], None]
+    ) -> None:
+        """Compare penalties by the cross-entropy on the first fold; start from the winner's weights."""
+        held_out = targets[self._slices[0]].double()
+        models = _fit_together(blocks, [_Problem(0, penalty) for penalty in PENALTIES], None, on_pass=advance)
+        losses = []
+        for model in models:
+            log_probs = torch.log_softmax(self._predict(model, self._slices[0]).double(), 1)
+            losses.append(-float((held_out * log_probs).sum()))
+        best = int(np.argmin(losses))
+        self.penalty, self._start = PENALTIES[best], models[best].weights[:, None]
 
     def _predict(self, model: LogisticModel, rows: slice) -> torch.Tensor:
         blocks = torch.split(self._features[rows], _BLOCK_ROWS)
         pieces = [model.logits(block).float() for block in blocks]
         return torch.cat(pieces) if pieces else torch.zeros(0, model.weights.shape[1])
-
-    def _choose_penalty(self, targets: torch.Tensor) -> float:
-        held_out = targets[self._slices[0]].double()
-        start: torch.Tensor | None = None
-        losses = []
-        models = []
-        # From the strongest penalty to the weakest: each fit is a good start for the next.
-        for penalty in reversed(PENALTIES):
-            model = self._fit(0, targets, penalty, start)
-            start = model.weights
-            logits = self._predict(model, self._slices[0]).double()
-            losses.append(-float((held_out * torch.log_softmax(logits, 1)).sum()))
-            models.append(model)
-        best = int(np.argmin(losses))
-        self._starts[0] = models[best].weights
-        return tuple(reversed(PENALTIES))[best]
 
 
 def standardise(features: FloatArray) -> torch.Tensor:

@@ -24,7 +24,7 @@ one. The value was chosen on human labels of one image set (see docs/calibration
 spans half and one and a half times it."""
 
 _FIT_ROWS = 25_000
-_FIT_CELLS = 4_000_000  # rows x classes of the rows used for fitting
+_FIT_CELLS = 1_500_000  # rows x classes of the rows used for fitting
 _WEIGHT_PRIOR = 20.0
 _BIAS_PRIOR = 2.0
 _NOISE_PRIOR = 1.5
@@ -70,7 +70,7 @@ def fit_noise_model(
     With the default ambiguity the model is fitted with `AMBIGUITY` first. If more than 35 % of the wrong
     labels come from the uniform part, the exponent is lowered, to 0 at 55 %, and the fit repeated: noise that
     does not look at the rows gives no reason to expect more of it on hard ones.
-    At most 25,000 rows (4,000,000 / K where that is less), evenly spaced, are used for fitting.
+    At most 25,000 rows (1,500,000 / K where that is less), evenly spaced, are used for fitting.
     """
     rows, values = _checked(evidence, labels)
     pieces = [float64_tensor(e[rows]) for e in evidence]
