@@ -21,7 +21,7 @@ from tamis.data.columns import (
 from tamis.errors import InputError
 
 _SPLITS = ("train", "val", "valid", "validation", "dev", "test")
-_LABELS: NameTiers = (*LABEL_NAMES[:1], ("y", "label_codes"))
+_LABELS: NameTiers = (*LABEL_NAMES[:2], ("y", "label_codes"))
 _FEATURES: NameTiers = (*FEATURE_NAMES, ("data", "feats"))
 _PROBS: NameTiers = ((*PROBS_NAMES[0], "proba", "predict_proba"),)
 _IMAGES: NameTiers = (("images", "image", "imgs", "img"),)

@@ -37,8 +37,8 @@ IMAGE_SUFFIXES = frozenset(
 NameTiers: TypeAlias = tuple[tuple[str, ...], ...]
 
 # Tiers: names of an earlier tier win over a later one; two names of one tier are ambiguous.
-# Last what stands beside the label in an exported copy.
-LABEL_NAMES: NameTiers = (("label", "labels", "class", "target", "category"), ("y",), ("given_label",))
+# An exported copy holds the label and, beside it, the given label.
+LABEL_NAMES: NameTiers = (("label", "labels", "class", "target", "category"), ("given_label",), ("y",))
 ID_NAMES: NameTiers = (("id", "uid", "key"), ("sample_id",))
 SPLIT_NAMES: NameTiers = (("split", "splits"), ("fold", "subset"))
 GROUP_NAMES: NameTiers = (("group", "groups", "group_id"),)

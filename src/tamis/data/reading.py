@@ -21,7 +21,7 @@ from tamis.data.frames import Frame, frame_of_table
 from tamis.data.schema_metadata import label_names_of_schema
 from tamis.errors import InputError
 
-_MANIFESTS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+MANIFEST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _LEGAL = (
     "a folder of images, a .csv, .tsv, .jsonl or .parquet file, .npz or .npy arrays, a folder of"
     " datasets.save_to_disk, a data frame, an Arrow table, a Hugging Face Dataset, (features, labels), a"
@@ -137,7 +137,7 @@ def _read_path(path: Path, columns: Columns, class_names: Sequence[LabelName] | 
             )
         return folders.read_image_folder(path, class_names)
     suffix = path.suffix.lower()
-    if suffix in _MANIFESTS:
+    if suffix in MANIFEST_SUFFIXES:
         return dataset_of_frame(manifests.read_manifest(path), columns, class_names)
     if suffix == ".npz":
         return _read_archive(path, columns, class_names)

@@ -11,9 +11,11 @@ from typing import cast
 import numpy as np
 import pyarrow as pa
 
+from tamis.data.columns import Columns, find_roles
 from tamis.data.dataset import Dataset, Image, Input, Unreadable
 from tamis.data.inputs import ImageInput
-from tamis.data.reading import read
+from tamis.data.manifests import read_manifest
+from tamis.data.reading import MANIFEST_SUFFIXES, read
 from tamis.errors import TamisError
 from tamis.exporting.finished import FinishedAudit
 from tamis.types import IntArray
@@ -61,6 +63,8 @@ def add_source_columns(copy: pa.Table, rows: IntArray, audit: FinishedAudit, *, 
         if name in {"id", "label"} or (name in {"split", "group"} and column.null_count == len(column)):
             continue
         columns[_free_name(name, columns)] = column.take(pa.array(rows))
+    for name, column in _evidence_columns(audit).items():
+        columns[_free_name(name, columns)] = column.take(pa.array(rows))
     if "text" in dataset.inputs and "text" not in columns:
         columns["text"] = _texts(dataset.inputs["text"], rows)
     image_column = None
@@ -89,6 +93,18 @@ def _read_again(audit: FinishedAudit) -> tuple[Dataset | None, str]:
     given = audit.issues.column("given_label").combine_chunks()
     same = dataset.ids == audit.issues.column("id").to_pylist() and labels.to_pylist() == given.to_pylist()
     return (dataset, "") if same else (None, f"{audit.source} has changed since the audit")
+
+
+def _evidence_columns(audit: FinishedAudit) -> dict[str, pa.ChunkedArray]:
+    """Return the columns of a manifest that were read as features or probabilities, under their own names."""
+    if audit.source is None or audit.source.suffix.lower() not in MANIFEST_SUFFIXES:
+        return {}
+    frame = read_manifest(audit.source)
+    known = Columns.__dataclass_fields__
+    given = {name: value for name, value in audit.read_options.items() if name in known}
+    roles = find_roles(frame, Columns(**given))  # type: ignore[arg-type]  # the same options as when it was read
+    names = [*roles.features, *([roles.pred_probs] if roles.pred_probs else [])]
+    return {name: frame.typed(name) for name in names}
 
 
 def _free_name(name: str, taken: dict[str, pa.ChunkedArray]) -> str:
