@@ -1,4 +1,4 @@
-# Targets: quickstart  test  check  bench-smoke  docs  clean. Each installs what it needs into .venv first.
+# Targets: quickstart  test  check  bench-smoke  bench  docs  clean. Each installs what it needs into .venv first.
 # Another interpreter: make test PYTHON=python3.12
 
 PYTHON ?= python3
@@ -9,7 +9,7 @@ FIRST  := $(VENV)/.installed-first
 FULL   := $(VENV)/.installed-full
 DOCS   := $(VENV)/.installed-docs
 
-.PHONY: quickstart test test-slow check format docs bench-smoke clean
+.PHONY: quickstart test test-slow check format docs bench-smoke bench clean
 
 quickstart: $(FIRST)
 	$(BIN)/tamis quickstart
@@ -32,6 +32,14 @@ format: $(FULL)
 
 bench-smoke: $(FULL)
 	$(BIN)/python benchmarks/smoke.py
+
+# Long; the figures stand on docs/benchmarks.md.
+bench: $(FULL)
+	$(BIN)/python benchmarks/cifar10n.py --sets all --out runs/bench/cifar10n.json
+	$(BIN)/python benchmarks/image_folder.py --out runs/bench/image_folder.json
+	$(BIN)/python benchmarks/news20.py --text --out runs/bench/news20.json
+	$(BIN)/python benchmarks/variety.py --out runs/bench/variety.json
+	$(BIN)/python benchmarks/large.py --out runs/bench/large.json
 
 docs: $(DOCS)
 	$(BIN)/python tools/cli_docs.py
