@@ -123,7 +123,7 @@ def test_log_likelihood_and_gradient_against_differences() -> None:
 
 
 def _gaussians(n: int, k: int, gap: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return true classes and their exact log-probabilities, (n, k): Gaussians at the corners of a simplex."""
+    """Return true classes and exact log-probabilities, (n, k): Gaussians at the corners of a simplex."""
     true = np.arange(n) % k
     x = np.random.default_rng(seed).normal(size=(n, k)) + gap * np.eye(k)[true]
     return true, gap * x - logsumexp(gap * x, axis=1, keepdims=True)
