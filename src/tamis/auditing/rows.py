@@ -155,10 +155,20 @@ def find_neighbors(
         k=max(1, min(N_NEIGHBORS, n_reference - 1)),
         reference_rows=reference,
         query_groups=rows.groups,
-        tie_keys=material.digests,
+        tie_keys=_tie_keys(material, rows),
         allow_zero=True,
         memory_budget=memory_budget,
     )
     store.save("neighbor_similarities", found.similarities)
     store.save("neighbor_indices", found.indices)
     return found, notes
+
+
+def _tie_keys(material: Material, rows: Rows) -> npt.NDArray[np.uint64]:
+    """Return (n, 2) keys that decide between equally similar rows: content, then the canonical label.
+
+    Rows of equal content but different labels vote differently, so their order must not be that of the data.
+    """
+    keys = material.digests.copy()
+    keys[rows.rows, 1] += (rows.codes + 1).astype(np.uint64)
+    return keys

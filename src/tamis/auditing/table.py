@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from tamis.auditing.evidence import Evidence
@@ -34,7 +34,7 @@ def build_table(material: Material, rows: Rows, evidence: Evidence | None, other
         "is_assessed": pa.array(np.array([reason is None for reason in rows.reasons], dtype=bool)),
         "duplicate_group": pa.array(other.duplicate_group, mask=other.duplicate_group < 0),
     }
-    columns |= _verdicts(n, classes, rows, evidence, material.digests)
+    columns |= _verdicts(n, classes, rows, evidence, _places(material))
     score_names: tuple[str, ...] = ()
     if evidence is not None:
         spread = {"label_score_low": evidence.low, "label_score_high": evidence.high} | evidence.scores
@@ -70,7 +70,7 @@ def _scattered(n: int, rows: Rows, values: FloatArray) -> pa.Array:
 
 
 def _verdicts(
-    n: int, classes: pa.Array, rows: Rows, evidence: Evidence | None, digests: npt.NDArray[np.uint64]
+    n: int, classes: pa.Array, rows: Rows, evidence: Evidence | None, places: IntArray
 ) -> dict[str, pa.Array]:
     if evidence is None:
         nothing = {name: pa.nulls(n, pa.float64()) for name in ("label_score",)}
@@ -88,15 +88,23 @@ def _verdicts(
     is_issue = np.zeros(n, dtype=bool)
     is_issue[rows.rows] = (score < FLAG_THRESHOLD) & (best[:, 0] != rows.codes)
     rank = np.full(n, -1, dtype=np.int64)
-    # Ties are ranked by content, so that the order of rows has no part in it.
-    keys = digests[rows.rows]
-    rank[rows.rows[np.lexsort((keys[:, 1], keys[:, 0], score))]] = np.arange(1, len(own) + 1)
+    rank[rows.rows[np.lexsort((places[rows.rows], score))]] = np.arange(1, len(own) + 1)
     return {
         "label_score": _scattered(n, rows, score),
         "suggested_label": _named(classes, suggested),
         "is_label_issue": pa.array(is_issue),
         "rank": pa.array(rank, mask=rank < 0),
     } | _alternatives(n, classes, rows, probs, best)
+
+
+def _places(material: Material) -> IntArray:
+    """Return (n,) places by content, then id: they rank ties, so that the order of rows has no part in it."""
+    digests, ids = material.digests, material.dataset.table.column("id")
+    by_id = np.empty(len(ids), dtype=np.int64)
+    by_id[pc.sort_indices(ids).to_numpy()] = np.arange(len(ids))
+    places = np.empty(len(ids), dtype=np.int64)
+    places[np.lexsort((by_id, digests[:, 1], digests[:, 0]))] = np.arange(len(ids))
+    return places
 
 
 def _best_classes(posterior: FloatArray, codes: IntArray) -> tuple[FloatArray, IntArray]:
