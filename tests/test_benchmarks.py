@@ -47,9 +47,6 @@ def test_page_names_every_script(name: str) -> None:
     assert f"benchmarks/{name}.py" in page
 
 
-# --- what a process costs
-
-
 def run_python(load: Load, code: str) -> object:
     return load("measuring").measure([sys.executable, "-c", textwrap.dedent(code)])
 
@@ -87,9 +84,6 @@ def test_measure_ends_with_the_errors_of_the_command(load: Load) -> None:
         run_python(load, "import sys\nprint('what went wrong', file=sys.stderr)\nsys.exit(3)")
 
 
-# --- rows and tables
-
-
 def test_markdown_table_by_hand(load: Load) -> None:
     results = load("results")
     columns = (results.Column("name", "data"), results.Column("ap", "AP", ".2f"))
@@ -105,9 +99,6 @@ def test_report_keeps_every_row_at_once(load: Load, tmp_path: Path) -> None:
         assert stored["rows"] == report.rows
     assert len(report.rows) == 2
     assert stored["machine"]["cores"] >= 1
-
-
-# --- verdicts
 
 
 def test_judge_by_hand(load: Load) -> None:
@@ -154,9 +145,6 @@ def test_planted_labels(load: Load) -> None:
         planted(truth, "other20", n_classes=4)
 
 
-# --- recall of confirmed errors
-
-
 def test_share_within_by_hand(load: Load) -> None:
     share_within = load("news20").share_within
     scores = np.array([0.5, 0.1, 0.5, 0.9, 0.5])
@@ -175,9 +163,6 @@ def test_bootstrap_interval(load: Load) -> None:
     # The normal approximation for 64 of 100: 0.64 +- 1.96 * 0.048.
     assert low == pytest.approx(0.546, abs=0.02)
     assert high == pytest.approx(0.734, abs=0.02)
-
-
-# --- large.py and variety.py on tiny input
 
 
 def test_features_of_a_longer_file_start_the_same(load: Load, tmp_path: Path) -> None:
@@ -210,16 +195,8 @@ def test_variety(
 ) -> None:
     monkeypatch.delenv("TAMIS_FASHION_MNIST", raising=False)
     out = tmp_path / "variety.json"
-    options = [
-        "--sets",
-        "digits,fashion_mnist",
-        "--noises",
-        "symmetric20",
-        "--rows",
-        "300",
-        "--out",
-        str(out),
-    ]
+    options = ["--sets", "digits,fashion_mnist", "--noises", "symmetric20", "--rows", "300", "--out"]
+    options.append(str(out))
     assert load("variety").main(options) == 0
     (row,) = json.loads(out.read_text(encoding="utf-8"))["rows"]
     assert (row["data"], row["rows"], row["classes"]) == ("digits", 300, 10)
@@ -259,9 +236,6 @@ def test_missing_data_names_the_variable(load: Load, tmp_path: Path, monkeypatch
     monkeypatch.setenv("TAMIS_SHARED", str(tmp_path))
     with pytest.raises(SystemExit, match="TAMIS_SHARED"):
         load("news20").main([])
-
-
-# --- the scripts that need real data
 
 
 def _rows(out: Path) -> list[dict[str, float]]:
