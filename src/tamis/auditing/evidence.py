@@ -74,7 +74,8 @@ def weigh(material: Material, rows: Rows, neighbors: Neighbors | None, store: St
     m = np.arange(len(rows.codes))
     scores: dict[str, FloatArray] = {"self_confidence": np.exp(first[0][m, rows.codes].astype(np.float64))}
     if neighbors is not None:
-        scores["neighbor_vote"] = np.exp(first[1][m, rows.codes].astype(np.float64)) - _VOTE_FLOOR
+        votes = np.exp(first[1][m, rows.codes].astype(np.float64)) - _VOTE_FLOOR
+        scores["neighbor_vote"] = np.clip(votes, 0.0, 1.0)
     if not any(tells_classes_apart(each, rows.codes) for each in first):
         return None
     model = fit_noise_model(first, rows.codes)
@@ -124,9 +125,10 @@ def tells_classes_apart(log_probs: FloatArray, codes: IntArray) -> bool:
 
 def _stage(store: StageStore, name: str, compute: Callable[[], FloatArray]) -> FloatArray:
     found = store.load(name)
-    if found is None:
-        found = compute()
-        store.save(name, found)
+    if found is not None:
+        return np.array(found)  # in memory: a memory-mapped array is read-only, which tensors cannot be
+    found = compute()
+    store.save(name, found)
     return found
 
 

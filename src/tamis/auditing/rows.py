@@ -40,7 +40,8 @@ class Rows:
     classes : (C,) int64
         ``classes[c]`` is the given code of canonical class ``c``; small classes are left out.
     groups : (n,) int64
-        Rows of one group never vouch for each other (exact duplicates, the user's groups); -1 = alone.
+        Rows of one group never vouch for each other (exact duplicates, the user's groups); rows that are
+        alone have -1 or a number of their own.
     exact_groups : (n,) int64
         Exact duplicates alone; -1 = unique.
     reasons : (n,) object
