@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tamis.data import Dataset, feature_digests
 from tamis.data.arrays import as_array
 from tamis.errors import InputError
+from tamis.statistics.canonical import canonical_columns
 from tamis.statistics.probabilities import best_column_permutation, check_probabilities, looks_in_sample
 from tamis.types import FloatArray
 
@@ -213,9 +214,11 @@ def _digests(
     if dataset.inputs:
         name = "image" if "image" in dataset.inputs else next(iter(dataset.inputs))
         return dataset.inputs[name].digests()
-    matrix = features if features is not None else pred_probs
-    assert matrix is not None  # one of the two exists, `gather` has checked
-    digests = feature_digests(matrix)
+    if features is None:
+        assert pred_probs is not None  # one of the two exists, `gather` has checked
+        digests = feature_digests(pred_probs[:, canonical_columns(pred_probs, dataset.label_codes)])
+    else:
+        digests = feature_digests(features)
     # What could not be read was replaced by zeros, which are nobody's content.
     digests[list(unreadable)] = 0
     return digests

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tamis.types import IntArray
+from tamis.types import FloatArray, IntArray
 
 
 def canonical_classes(digests: npt.NDArray[np.uint64], codes: IntArray, n_classes: int) -> IntArray:
@@ -66,3 +66,50 @@ def canonical_rows(digests: npt.NDArray[np.uint64], codes: IntArray, class_order
     rank[class_order] = np.arange(len(class_order))
     rank[-1] = len(class_order)
     return np.lexsort((rank[codes], digests[:, 1], digests[:, 0]))
+
+
+def canonical_columns(probs: FloatArray, codes: IntArray) -> IntArray:
+    """Return the columns of predicted probabilities in an order that does not depend on how they came.
+
+    A column is known by its numbers, each hashed with the content of its row and whether it is the given
+    label. The order of rows and of columns have no part in it.
+
+    Parameters
+    ----------
+    probs : (n, K) float
+    codes : (n,) int
+        Column of the given label; -1 = unlabelled.
+
+    Returns
+    -------
+    (K,) int64
+
+    Examples
+    --------
+    >>> probs = np.array([[0.1, 0.2, 0.7], [0.3, 0.6, 0.1]])
+    >>> order = canonical_columns(probs, np.array([2, 0]))
+    >>> turned = canonical_columns(probs[::-1, ::-1], np.array([2, 0]))
+    >>> bool((probs[:, order] == probs[:, ::-1][:, turned]).all())
+    True
+    """
+    keys = np.zeros(probs.shape[1], dtype=np.uint64)
+    step = max(1, 2_000_000 // probs.shape[1])
+    for start in range(0, len(probs), step):
+        # Adding zero turns -0.0 into 0.0.
+        bits = _mixed((probs[start : start + step].astype(np.float64) + 0.0).view(np.uint64))
+        bits ^= _mixed(bits.sum(axis=1, dtype=np.uint64))[:, None]
+        given = codes[start : start + step]
+        rows = np.flatnonzero(given >= 0)
+        bits[rows, given[rows]] += np.uint64(1)
+        keys += _mixed(bits).sum(axis=0, dtype=np.uint64)
+    return np.argsort(keys, kind="stable")
+
+
+def _mixed(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Return the finaliser of SplitMix64 (Steele, Lea and Flood 2014) of each word."""
+    words = words + np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        words ^= words >> np.uint64(shift)
+        words *= np.uint64(factor)
+    words ^= words >> np.uint64(31)
+    return words

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from tamis.errors import InputError
+from tamis.statistics.rounding import exact_row_sums
 from tamis.types import BoolArray, FloatArray, IntArray
 
 ArrayLike: TypeAlias = npt.ArrayLike | torch.Tensor
@@ -63,7 +64,7 @@ def probability_tensor(pred_probs: ArrayLike, *, n_classes: int | None = None) -
     if problems:
         raise InputError("; ".join(problems))
     clamped = probs.clamp(min=0.0)
-    return clamped.div_(clamped.sum(dim=1, keepdim=True))
+    return clamped.div_(exact_row_sums(clamped).to(clamped.dtype)[:, None])
 
 
 def _float_tensor(values: ArrayLike) -> torch.Tensor:

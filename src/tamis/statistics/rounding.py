@@ -57,3 +57,31 @@ def round_rows(matrix: torch.Tensor, *, compat: bool = False) -> torch.Tensor:
     is_raised = rank >= matrix.shape[1] - missing[:, None]
     # Where nothing is missing both comparisons are false: ranks run from 0 to k - 1.
     return (rounded + is_raised.double() - is_lowered.double()).to(torch.int64)
+
+
+def exact_row_sums(probs: torch.Tensor) -> torch.Tensor:
+    """Return the sums of rows of probabilities, bit for bit the same in any order of the columns.
+
+    Summed as whole multiples of 2**-50, which is exact; each entry is rounded by at most 2**-51.
+
+    Parameters
+    ----------
+    probs : (n, K) float
+        Entries in [0, 1], rows that sum to about 1.
+
+    Returns
+    -------
+    torch.Tensor
+        (n,) float64.
+
+    Examples
+    --------
+    >>> exact_row_sums(torch.tensor([[0.25, 0.75], [0.5, 0.125]]))
+    tensor([1.0000, 0.6250], dtype=torch.float64)
+    """
+    sums = torch.empty(len(probs), dtype=torch.float64, device=probs.device)
+    step = max(1, 4_000_000 // probs.shape[1])
+    for start in range(0, len(probs), step):
+        units = (probs[start : start + step].double() * 2.0**50).round().to(torch.int64)
+        sums[start : start + step] = units.sum(dim=1).double() * 2.0**-50
+    return sums
