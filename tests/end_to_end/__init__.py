@@ -1,0 +1,1 @@
+"""Whole commands, from input to run folder."""
