@@ -83,12 +83,18 @@ def test_names_of_classes_do_not_matter(data: Any, found: tamis.Audit) -> None:
     assert [names[code] for code in _column(found, "suggested_label")] == _column(renamed, "suggested_label")
 
 
-def test_memory_budget_threads_and_layout_do_not_matter(data: Any, found: tamis.Audit) -> None:
-    _same(found, tamis.audit(features=data.features, labels=data.labels, memory_budget="1MiB"))
-    _same(found, tamis.audit(features=np.asfortranarray(data.features), labels=data.labels.tolist()))
+def test_memory_budget_layout_and_seed_do_not_matter(data: Any, found: tamis.Audit) -> None:
+    columns_first = np.asfortranarray(data.features)
+    again = tamis.audit((columns_first, data.labels.tolist()), memory_budget="1MiB", random_state=5)
+    _same(found, again)
+
+
+def test_number_of_threads_does_not_matter(planted: Callable[..., Any]) -> None:
+    data = planted(80, 2, 4)
+    one = tamis.audit(features=data.features, labels=data.labels)
     torch.set_num_threads(2)
     try:
-        _same(found, tamis.audit((data.features, data.labels), random_state=5))
+        _same(one, tamis.audit(features=data.features, labels=data.labels))
     finally:
         torch.set_num_threads(1)
 
