@@ -185,10 +185,8 @@ def test_tables_that_look_odd_are_read(cli: Cli, tmp_path: Path) -> None:
         [
             (["caf\u00e9", "dog"], "latin-1"),
             (["caf\u00e9", "dog"], "utf-16"),
-            (["=cmd|' /C calc'!A0", "@SUM(1+1)"], "utf-8"),
-            (["\U0001f431" * 50, "\u202e\u05db\u05dc\u05d1"], "utf-8-sig"),
-            (["c" * 100_000, "d" * 100_000], "utf-8"),
-            (["cat", "3"], "utf-8"),
+            (["=cmd|' /C calc'!A0", "3"], "utf-8"),
+            (["\U0001f431" * 20_000, "\u202e\u05db\u05dc\u05d1"], "utf-8-sig"),
         ]
     ):
         (tmp_path / "m.csv").write_bytes(numbers(labels).encode(encoding))

@@ -14,7 +14,7 @@ import tamis
 
 from .conftest import Cli, picture_folder, save_arrays
 
-N, K = 240, 4
+N, K = 160, 4
 ORDER = np.random.default_rng(3).permutation(N)
 NAMES = np.array(["zebra", "ant", "<b>", "\u00e9"])
 NUMBERS = np.array([30, 0, 41, 2])
@@ -39,9 +39,9 @@ class Case:
         centres = random.normal(size=(K, 12)) * 1.2
         self.labels = np.arange(N) % K
         self.features = (centres[self.labels] + random.normal(size=(N, 12))).astype(np.float32)
-        self.labels[:30] = (self.labels[:30] + 1) % K
+        self.labels[:24] = (self.labels[:24] + random.integers(1, K, 24)) % K
         self.features[100:110] = self.features[0]
-        self.features[200] = self.features[220] + 1e-4
+        self.features[150] = self.features[140] + 1e-4
         distance = ((self.features[:, None] - centres) ** 2).sum(2)
         self.probs = np.exp(-distance / 3) / np.exp(-distance / 3).sum(1, keepdims=True)
         self.groups = [str(row // 2) if row % 7 == 0 else None for row in range(N)]
@@ -98,10 +98,11 @@ def test_blocks_threads_order_and_names_do_not_matter(kind: str) -> None:
     case = Case(kind)
     expected = case.run()
     assert sum(bool(row["is_label_issue"]) for row in expected) > 10
-    check_same(case.run(names=NAMES), expected)
     check_same(case.run(names=NUMBERS, rows=ORDER, memory_budget="1MiB"), expected)
-    torch.set_num_threads(1 if torch.get_num_threads() > 1 else 2)
-    check_same(case.run(memory_budget=None), expected)
+    if kind == "features":
+        check_same(case.run(names=NAMES), expected)
+        torch.set_num_threads(1 if torch.get_num_threads() > 1 else 2)
+        check_same(case.run(memory_budget=None), expected)
 
 
 def test_command_and_function_agree(cli: Cli, tmp_path: Path) -> None:
