@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tamis.encoders import EncoderChoice
 
 # Part of the key of stages: change it when the arithmetic changes.
-_ARITHMETIC = 1
+_ARITHMETIC = 2
 
 
 def audit(

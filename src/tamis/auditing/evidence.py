@@ -83,9 +83,11 @@ def weigh(material: Material, rows: Rows, neighbors: Neighbors | None, store: St
     posterior = _stage(store, "first_posterior", lambda: model.posterior(first, rows.codes))
     evidence = first
     if probe is not None:
+        # Given probabilities come from another model, often a better one: they stay. Our own are replaced.
+        kept = first[:1] if material.pred_probs is not None else []
         del first
         evidence = [_stage(store, "second_log_probs", lambda: probe(posterior, "second round"))]
-        evidence += _log_votes(material, rows, neighbors, posterior)
+        evidence += _log_votes(material, rows, neighbors, posterior) + kept
         model, *ends = [refit_class_weights(each, evidence, rows.codes) for each in (model, *ends)]
         posterior = model.posterior(evidence, rows.codes)
     probs = [end.label_probs(evidence, rows.codes) for end in ends]

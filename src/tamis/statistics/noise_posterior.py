@@ -28,6 +28,9 @@ _FIT_CELLS = 1_500_000  # rows x classes of the rows used for fitting
 _WEIGHT_PRIOR = 20.0
 _BIAS_PRIOR = 2.0
 _NOISE_PRIOR = 1.5
+_POOR_NOISE_PRIOR = 5.0
+_ROWS_PER_CELL = 50  # of a (K, K) matrix, to fit it with little prior
+_CLEAN_START = 0.02  # share of wrong labels
 
 
 def fit_noise_model(
@@ -52,7 +55,7 @@ def fit_noise_model(
         Exponent g >= 0. By default `AMBIGUITY`, less where the fit finds that the noise did not look at the
         rows (see Notes).
     start : NoiseModel, optional
-        Where to start from; by default the confident joint of the first evidence.
+        Where to start from; by default from nearly clean labels and from the confident joint (see Notes).
     max_iter : int
         Of L-BFGS.
 
@@ -70,14 +73,17 @@ def fit_noise_model(
     With the default ambiguity the model is fitted with `AMBIGUITY` first. If more than 35 % of the wrong
     labels come from the uniform part, the exponent is lowered, to 0 at 55 %, and the fit repeated: noise that
     does not look at the rows gives no reason to expect more of it on hard ones.
+    The likelihood has several optima: the fit starts from nearly clean labels and, with 50 or more rows per
+    cell of a (K, K) matrix, also from the confident joint; the higher posterior is kept. With fewer rows the
+    first evidence is not corrected by a matrix, and the transition is held closer to uniform.
     At most 25,000 rows (1,500,000 / K where that is less), evenly spaced, are used for fitting.
     """
     rows, values = _checked(evidence, labels)
     pieces = [float64_tensor(e[rows]) for e in evidence]
-    model = start if start is not None else _initial(pieces, values)
-    model = _maximise(
-        replace(model, ambiguity=AMBIGUITY if ambiguity is None else ambiguity), pieces, values, max_iter
-    )
+    exponent = AMBIGUITY if ambiguity is None else ambiguity
+    starts = _starts(pieces, values) if start is None else [start]
+    fits = [_maximise(replace(each, ambiguity=exponent), pieces, values, max_iter) for each in starts]
+    model = min(fits, key=lambda fit: _objective(fit, pieces, values))
     if ambiguity is not None:
         return model
     # 1 up to a share of 35 %, 0 from 55 %.
@@ -148,7 +154,29 @@ def _checked(evidence: Sequence[FloatArray], labels: IntArray) -> tuple[IntArray
     return rows, torch.from_numpy(labels[rows]).long()
 
 
-def _initial(evidence: list[torch.Tensor], labels: torch.Tensor) -> NoiseModel:
+def _is_rich(n_rows: int, n_classes: int) -> bool:
+    """Whether there are rows enough to fit two full matrices of the classes."""
+    return n_rows >= _ROWS_PER_CELL * n_classes**2
+
+
+def _starts(evidence: list[torch.Tensor], labels: torch.Tensor) -> list[NoiseModel]:
+    """Return where to start from; the fit has several optima, and the better one is kept.
+
+    Nearly clean labels first. With rows enough also the confident joint: without it, noise between single
+    pairs of classes is not found, but with few rows it leads to optima that take uncertainty for noise.
+    """
+    joint = _confident_joint_start(evidence, labels)
+    n_classes = len(joint.affinity)
+    odds = (n_classes - 1) * (1 - _CLEAN_START) / _CLEAN_START
+    clean = replace(
+        joint,
+        affinity=torch.eye(n_classes, dtype=torch.float64) * math.log(odds),
+        uniform_logit=torch.tensor(math.log(0.01 / 0.99), dtype=torch.float64),
+    )
+    return [clean, joint] if _is_rich(len(labels), n_classes) else [clean]
+
+
+def _confident_joint_start(evidence: list[torch.Tensor], labels: torch.Tensor) -> NoiseModel:
     """Start from the confident joint: samples that a class is unusually sure of, counted by given label."""
     n_classes = evidence[0].shape[1]
     probs = torch.softmax(evidence[0], 1)
@@ -190,7 +218,8 @@ def _off_diagonal_mean(matrix: torch.Tensor) -> torch.Tensor:
 class _Parameters:
     """The tensors that are fitted, and the model they make."""
 
-    def __init__(self, model: NoiseModel) -> None:
+    def __init__(self, model: NoiseModel, n_rows: int) -> None:
+        self._is_rich = _is_rich(n_rows, len(model.affinity))
         self._off_diagonal = 1 - torch.eye(len(model.affinity), dtype=torch.float64)
         self._ambiguity = model.ambiguity
         self.weights, self.mixing, self.bias, self.uniform = (
@@ -204,7 +233,8 @@ class _Parameters:
         """Return the tensors to fit, ready for gradients."""
         chosen = [self.weights, self.bias]
         if not noise_is_known:
-            chosen = [self.weights, self.mixing, self.bias, self.level, self.own, self.off, self.uniform]
+            chosen += [self.level, self.own, self.off, self.uniform]
+            chosen += [self.mixing] if self._is_rich else []
         return [parameter.requires_grad_() for parameter in chosen]
 
     def model(self) -> NoiseModel:
@@ -216,7 +246,13 @@ class _Parameters:
         """Return twice the negative logarithm of the prior."""
         penalty = _WEIGHT_PRIOR * (self.mixing**2).sum() + _BIAS_PRIOR * (self.bias**2).sum()
         deviations = (self.own**2).sum() + ((self.off * self._off_diagonal) ** 2).sum()
-        return penalty + _NOISE_PRIOR * deviations
+        return penalty + (_NOISE_PRIOR if self._is_rich else _POOR_NOISE_PRIOR) * deviations
+
+
+def _objective(model: NoiseModel, evidence: list[torch.Tensor], labels: torch.Tensor) -> float:
+    """Return the negative log-posterior of a model per row; lower is better."""
+    fitted = torch.logsumexp(model.log_joint([centred(e) for e in evidence], labels), 1).mean()
+    return float(_Parameters(model, len(labels)).penalty() / (2 * len(labels)) - fitted)
 
 
 def _maximise(
@@ -228,7 +264,7 @@ def _maximise(
     noise_is_known: bool = False,
 ) -> NoiseModel:
     pieces = [centred(e) for e in evidence]
-    parameters = _Parameters(model)
+    parameters = _Parameters(model, len(labels))
     solver = torch.optim.LBFGS(
         parameters.free(noise_is_known=noise_is_known),
         max_iter=max_iter,
