@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from tamis.cli import main
+from tamis.cli import entry
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()
