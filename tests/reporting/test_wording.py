@@ -63,6 +63,7 @@ def test_counts_by_hand():
 def test_intervals_by_hand():
     assert count_interval(Estimate(812, 760.2, 870)) == "760 to 870"
     assert percent_interval(Estimate(0.9, 0.8, 1.0)).replace("\u202f", " ") == "80 % to 100 %"
+    assert percent_interval(Estimate(0.078, 0.0751, 0.0801)).replace("\u202f", " ") == "7.5 % to 8.0 %"
 
 
 @given(st.text(st.characters(codec=None), max_size=300), st.integers(2, 60))

@@ -143,5 +143,8 @@ def count_interval(estimate: Estimate) -> str:
 
 
 def percent_interval(estimate: Estimate) -> str:
-    """Return the interval of a share in words, such as ``91 % to 97 %``."""
-    return f"{percent(estimate.low)} to {percent(estimate.high)}"
+    """Return the interval of a share in words, such as ``91 % to 97 %``; finer where both ends look the same."""
+    low, high = percent(estimate.low), percent(estimate.high)
+    if low == high and estimate.low != estimate.high and estimate.low > 0.001 and estimate.high < 0.999:
+        low, high = (f"{100 * value:.1f}\u202f%" for value in (estimate.low, estimate.high))
+    return f"{low} to {high}"
