@@ -143,7 +143,7 @@ def count_interval(estimate: Estimate) -> str:
 
 
 def percent_interval(estimate: Estimate) -> str:
-    """Return the interval of a share in words, such as ``91 % to 97 %``; finer where both ends look the same."""
+    """Return the interval of a share in words, such as ``91 % to 97 %``; finer where the ends look alike."""
     low, high = percent(estimate.low), percent(estimate.high)
     if low == high and estimate.low != estimate.high and estimate.low > 0.001 and estimate.high < 0.999:
         low, high = (f"{100 * value:.1f}\u202f%" for value in (estimate.low, estimate.high))
