@@ -89,6 +89,7 @@ def weigh(material: Material, rows: Rows, neighbors: Neighbors | None, store: St
         evidence = [_stage(store, "second_log_probs", lambda: probe(posterior, "second round"))]
         evidence += _log_votes(material, rows, neighbors, posterior) + kept
         model, *ends = [refit_class_weights(each, evidence, rows.codes) for each in (model, *ends)]
+        del posterior  # as large as all other matrices: never two at a time
         posterior = model.posterior(evidence, rows.codes)
     probs = [end.label_probs(evidence, rows.codes) for end in ends]
     middle = posterior[m, rows.codes].astype(np.float64)
@@ -154,19 +155,14 @@ def _log_votes(
     """Return the neighbours' log votes, by given labels or by posteriors: one piece of evidence or none."""
     if neighbors is None:
         return []
-    n, n_classes = len(material.dataset), len(rows.classes)
-    labels: FloatArray | np.ndarray[tuple[int], np.dtype[np.int64]]
-    trust = None
-    if posterior is None:
-        labels = np.full(n, -1, dtype=np.int64)
-        labels[rows.rows] = rows.codes
-    else:
-        labels = np.full((n, n_classes), 1 / n_classes, dtype=np.float32)
-        labels[rows.rows] = posterior
-        trust = np.zeros(n)
-        trust[rows.rows] = 1.0
+    # Neighbours as positions among the assessed rows; the others have no vote.
+    place = np.full(len(material.dataset) + 1, -1, dtype=np.int64)
+    place[rows.rows] = np.arange(len(rows.rows))
     votes = neighbor_vote(
-        neighbors.indices[rows.rows], neighbors.similarities[rows.rows], labels, n_classes, trust=trust
+        place[neighbors.indices[rows.rows]],
+        neighbors.similarities[rows.rows],
+        rows.codes if posterior is None else posterior,
+        len(rows.classes),
     )
     votes += np.float32(_VOTE_FLOOR)
     return [np.log(votes, out=votes)]
@@ -225,7 +221,9 @@ def _ridge_probe(features: FloatArray, rows: Rows) -> Probe:
         given = rows.codes if targets is None else targets
         ordered = np.empty_like(given)
         ordered[place] = given
-        scores = leave_one_out_ridge(matrix, ordered, n_classes, groups=rows.groups[used])[place]
+        scores = leave_one_out_ridge(matrix, ordered, n_classes, groups=rows.groups[used])
+        del ordered
+        scores = scores[place]
         temperature = fit_temperature(scores, rows.codes)
         for start in range(0, len(scores), 65_536):
             block = softmax_with_temperature(scores[start : start + 65_536], temperature)
