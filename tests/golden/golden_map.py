@@ -1,157 +1,41 @@
 """Which public function answers for which golden file.
 
-`GOLDEN` maps a file (without ``.json``) to the functions it covers and a runner: the inputs and parameters
-of one case in, outputs under the names of the case's ``expected`` out. `PENDING` names the files whose
-functions are not written yet, with their topic. A file stands in exactly one of the two; the tests beside
-this module check that, and run every case. Whoever writes a pending function moves its files.
+Every module in ``maps`` has a mapping ``GOLDEN`` from a file (without ``.json``) to the functions it covers
+and a runner: the inputs and parameters of one case in, outputs under the names of the case's ``expected``
+out. `PENDING` names the files whose functions are not written yet, with their topic. A file stands in
+exactly one of the two; the tests beside this module check that, and run every case. Whoever writes a pending
+function moves its files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+import importlib.util
+from pathlib import Path
 
-import numpy as np
-import torch
-
-from tamis.statistics.confident_joint import confident_guesses, confident_joint, confident_thresholds
-from tamis.statistics.label_filters import (
-    argmax_confusion,
-    low_scores,
-    off_diagonal,
-    predicted_neq_given,
-    prune_by_both,
-    prune_by_class,
-    prune_by_noise_rate,
-)
-from tamis.statistics.label_quality import (
-    adjust_probabilities,
-    confidence_weighted_entropy,
-    normalized_margin,
-    self_confidence,
-)
-from tamis.statistics.latent import calibrate_joint, estimate_latent, expected_errors, joint_distribution
-
-Case: TypeAlias = Mapping[str, object]
-Outputs: TypeAlias = Mapping[str, object]
+from golden_case import Golden
 
 
-@dataclass(frozen=True)
-class Golden:
-    """One golden file: the public functions it covers and how a case of it is run.
-
-    Attributes
-    ----------
-    functions : tuple of str
-        Full names of the functions.
-    run : callable
-        ``run(inputs, params) -> outputs``; an output may be missing where the case does not expect it.
-    """
-
-    functions: tuple[str, ...]
-    run: Callable[[Case, Case], Outputs]
+def _load(path: Path) -> dict[str, Golden]:
+    # By path: the folder is no package, and its names must not hide others on sys.path.
+    spec = importlib.util.spec_from_file_location(f"golden_maps_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: dict[str, Golden] = module.GOLDEN
+    return found
 
 
-def _label_quality(inputs: Case, params: Case) -> Outputs:
-    labels, probs = inputs["labels"], inputs["pred_probs"]
-    adjusted = adjust_probabilities(labels, probs)
-    return {
-        "self_confidence": self_confidence(labels, probs),
-        "self_confidence_adjusted": self_confidence(labels, adjusted),
-        "normalized_margin": normalized_margin(labels, probs),
-        "normalized_margin_adjusted": normalized_margin(labels, adjusted),
-        "confidence_weighted_entropy": confidence_weighted_entropy(labels, probs, compat=True),
-    }
+def _collect() -> dict[str, Golden]:
+    collected: dict[str, Golden] = {}
+    for path in sorted((Path(__file__).parent / "maps").glob("*.py")):
+        found = _load(path)
+        twice = collected.keys() & found.keys()
+        assert not twice, f"{path.name} maps files that another module maps too: {sorted(twice)}"
+        collected |= found
+    return collected
 
 
-def _joint(inputs: Case, params: Case) -> Outputs:
-    labels, probs = torch.tensor(inputs["labels"]), torch.tensor(inputs["pred_probs"], dtype=torch.float64)
-    label_counts = torch.bincount(labels, minlength=probs.shape[1])
-    thresholds = confident_thresholds(labels, probs)
-    guesses = confident_guesses(probs, thresholds)
-    is_off_diagonal = (guesses >= 0) & (guesses != labels)
-    raw = confident_joint(labels, probs, thresholds)
-    calibrated = calibrate_joint(raw, label_counts, compat=True)
-    latent = estimate_latent(calibrated, label_counts)
-    return {
-        "thresholds": thresholds,
-        "confident_joint_raw": raw,
-        "off_diagonal_indices": is_off_diagonal.nonzero()[:, 0],
-        "confident_joint_calibrated": calibrated,
-        "joint": joint_distribution(calibrated),
-        "py": latent.prior,
-        "noise_matrix": latent.noise_matrix,
-        "inverse_noise_matrix": latent.inverse_noise_matrix,
-        "num_issues_off_diagonal": int((is_off_diagonal & (probs.argmax(dim=1) != labels)).sum()),
-        "num_issues_calibrated": expected_errors(calibrated),
-    }
-
-
-def _find_label_issues(inputs: Case, params: Case) -> Outputs:
-    labels, probs = torch.tensor(inputs["labels"]), torch.tensor(inputs["pred_probs"], dtype=torch.float64)
-    label_counts = torch.bincount(labels, minlength=probs.shape[1])
-    joint = calibrate_joint(confident_joint(labels, probs), label_counts, compat=True)
-    confusion = calibrate_joint(argmax_confusion(labels, probs), label_counts, compat=True)
-    scores = {
-        "self_confidence": self_confidence(labels, probs),
-        "normalized_margin": normalized_margin(labels, probs),
-        "confidence_weighted_entropy": confidence_weighted_entropy(labels, probs, compat=True),
-    }
-    # The share of noise and the smallest class apply to the three pruning rules only.
-    plain = prune_by_noise_rate(labels, probs, joint=joint)
-    n_issues = int(off_diagonal(labels, probs).sum())
-    ranked = {}
-    for name, values in scores.items():
-        rows = plain.nonzero()[:, 0]
-        ranked[f"ranked_{name}"] = rows[values[rows].argsort(stable=True)]
-    return ranked | {
-        "prune_by_noise_rate": prune_by_noise_rate(labels, probs, joint=joint, **params),
-        "prune_by_class": prune_by_class(labels, probs, joint=joint, **params),
-        "both": prune_by_both(labels, probs, joint=joint, **params),
-        "confident_learning": off_diagonal(labels, probs),
-        "predicted_neq_given": predicted_neq_given(labels, probs),
-        "low_self_confidence": low_scores(scores["self_confidence"], n_issues),
-        "low_normalized_margin": low_scores(scores["normalized_margin"], n_issues),
-        "argmax_confusion_matrix": prune_by_noise_rate(labels, probs, joint=confusion),
-    }
-
-
-GOLDEN: dict[str, Golden] = {
-    "confident_learning_find_label_issues": Golden(
-        (
-            "tamis.statistics.label_filters.prune_by_noise_rate",
-            "tamis.statistics.label_filters.prune_by_class",
-            "tamis.statistics.label_filters.prune_by_both",
-            "tamis.statistics.label_filters.off_diagonal",
-            "tamis.statistics.label_filters.predicted_neq_given",
-            "tamis.statistics.label_filters.low_scores",
-            "tamis.statistics.label_filters.argmax_confusion",
-        ),
-        _find_label_issues,
-    ),
-    "confident_learning_joint": Golden(
-        (
-            "tamis.statistics.confident_joint.confident_thresholds",
-            "tamis.statistics.confident_joint.confident_guesses",
-            "tamis.statistics.confident_joint.confident_joint",
-            "tamis.statistics.latent.calibrate_joint",
-            "tamis.statistics.latent.joint_distribution",
-            "tamis.statistics.latent.estimate_latent",
-            "tamis.statistics.latent.expected_errors",
-        ),
-        _joint,
-    ),
-    "confident_learning_label_quality": Golden(
-        (
-            "tamis.statistics.label_quality.self_confidence",
-            "tamis.statistics.label_quality.normalized_margin",
-            "tamis.statistics.label_quality.confidence_weighted_entropy",
-            "tamis.statistics.label_quality.adjust_probabilities",
-        ),
-        _label_quality,
-    ),
-}
+GOLDEN = _collect()
 
 _NOISE = "noise models beyond symmetric noise"
 _CROWD = "labels of several annotators"
@@ -219,10 +103,3 @@ PENDING: dict[str, str] = {
     "promptcal_semi_loss": _DISCOVERY,
     "promptcal_semiag": _DISCOVERY,
 }
-
-
-def as_array(value: object) -> np.ndarray:
-    """Return numbers, lists of numbers and tensors as one float64 array."""
-    if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().numpy()
-    return np.asarray(value, dtype=np.float64)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import fnmatch
 import importlib
 import json
 import os
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-from golden_map import GOLDEN, PENDING, as_array
+from golden_case import as_array
+from golden_map import GOLDEN, PENDING
 
 pytestmark = pytest.mark.shared
 
@@ -30,6 +28,10 @@ def compare(case, outputs):
         np.testing.assert_allclose(
             got, wanted, rtol=0, atol=tolerance, err_msg=f"{case['case']}: {name}", strict=False
         )
+
+
+def _waits(entry, case):
+    return any(fnmatch.fnmatchcase(case["case"], pattern) for pattern in entry.pending)
 
 
 def test_every_file_is_mapped_or_pending(golden):
@@ -63,8 +65,11 @@ def test_cases(golden, name):
     if not path.exists():
         pytest.skip(f"no {path.name} in this folder")
     cases = json.loads(path.read_text(encoding="utf-8"))
-    assert cases
+    waits = [case for case in cases if _waits(GOLDEN[name], case)]
+    assert len(waits) < len(cases), f"every case of {path.name} is pending: list the file in PENDING"
     for case in cases:
+        if case in waits:
+            continue
         compare(case, GOLDEN[name].run(case["inputs"], case["params"]))
 
 

@@ -1,0 +1,39 @@
+"""What one entry of the golden map is, and how its values become arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import torch
+
+Case: TypeAlias = Mapping[str, object]
+Outputs: TypeAlias = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One golden file: the public functions it covers and how a case of it is run.
+
+    Attributes
+    ----------
+    functions : tuple of str
+        Full names of the functions.
+    run : callable
+        ``run(inputs, params) -> outputs``; an output may be missing where the case does not expect it.
+    pending : mapping of pattern to topic
+        Cases whose names match (``"mixfix_*"``) wait for functions that are not written yet.
+    """
+
+    functions: tuple[str, ...]
+    run: Callable[[Case, Case], Outputs]
+    pending: Mapping[str, str] = field(default_factory=dict)
+
+
+def as_array(value: object) -> np.ndarray:
+    """Return numbers, lists of numbers and tensors as one float64 array."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().numpy()
+    return np.asarray(value, dtype=np.float64)
