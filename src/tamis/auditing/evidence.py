@@ -85,7 +85,7 @@ def weigh(material: Material, rows: Rows, neighbors: Neighbors | None, store: St
     if probe is not None:
         # Given probabilities come from another model, often a better one: they stay. Our own are replaced.
         kept = first[:1] if material.pred_probs is not None else []
-        del first
+        del first, evidence  # each matrix is as large as the posterior: free them before the next ones
         evidence = [_stage(store, "second_log_probs", lambda: probe(posterior, "second round"))]
         evidence += _log_votes(material, rows, neighbors, posterior) + kept
         model, *ends = [refit_class_weights(each, evidence, rows.codes) for each in (model, *ends)]

@@ -8,6 +8,8 @@ from tamis.detectors.issue_scores import IssueScores
 from tamis.errors import InputError
 from tamis.types import FloatArray
 
+_BLOCK_ROWS = 65_536
+
 
 def ambiguous(pred_probs: FloatArray, *, least: float = 0.4) -> IssueScores:
     """Find rows for which the two best classes both have a probability of at least ``least``.
@@ -45,14 +47,23 @@ def ambiguous(pred_probs: FloatArray, *, least: float = 0.4) -> IssueScores:
         raise InputError(f"pred_probs has shape {pred_probs.shape}; pass (n, K) probabilities")
     if not 1.0 / 3.0 < least <= 0.5:
         raise InputError(f"least is {least}; it must be above 1/3 and at most 0.5")
-    is_known = ~np.isnan(pred_probs).any(axis=1)
-    known = pred_probs[is_known].astype(np.float64)
+    scores = np.ones(len(pred_probs))
+    # Block by block: whole float64 copies of the probabilities would be twice their size, several times.
+    for start in range(0, len(pred_probs), _BLOCK_ROWS):
+        scores[start : start + _BLOCK_ROWS] = _scores(pred_probs[start : start + _BLOCK_ROWS], start)
+    return IssueScores(scores, scores <= 1.0 - 2.0 * least)
+
+
+def _scores(block: FloatArray, start: int) -> FloatArray:
+    """Return (b,) scores of the rows that begin at row ``start``; 1 where a probability is not known."""
+    scores = np.ones(len(block))
+    is_known = ~np.isnan(block).any(axis=1)
+    known = block[is_known].astype(np.float64)
     is_wrong = ((known < 0.0) | (known > 1.0 + 1e-6)).any(axis=1)
     if is_wrong.any():
-        row = int(np.flatnonzero(is_known)[is_wrong.argmax()])
+        row = start + int(np.flatnonzero(is_known)[is_wrong.argmax()])
         raise InputError(f"pred_probs row {row} has a value outside 0 to 1; pass probabilities, not logits")
-    scores = np.ones(len(pred_probs))
-    if pred_probs.shape[1] > 1:
+    if block.shape[1] > 1:
         second = np.partition(known, -2, axis=1)[:, -2]
         scores[is_known] = np.maximum(1.0 - 2.0 * second, 0.0)
-    return IssueScores(scores, scores <= 1.0 - 2.0 * least)
+    return scores
