@@ -38,7 +38,6 @@ def _collect() -> dict[str, Golden]:
 GOLDEN = _collect()
 
 _NOISE = "noise models beyond symmetric noise"
-_CROWD = "labels of several annotators"
 _HOC = "transition estimates without anchor points"
 _METRIC = "metric learning and retrieval"
 _TRAINING = "training methods"
@@ -46,8 +45,6 @@ _DISCOVERY = "clustering with unknown classes"
 
 PENDING: dict[str, str] = {
     "confident_learning_multilabel": "multi-label confident learning",
-    "crowd_crowdlab": _CROWD,
-    "crowd_dawid_skene": _CROWD,
     "hoc_count_consensus": _HOC,
     "hoc_fit": _HOC,
     "hoc_objective": _HOC,
