@@ -10,18 +10,13 @@ from __future__ import annotations
 
 from typing import Self
 
+import numpy as np
 import torch
 
 from tamis.errors import InputError, NotFittedError
+from tamis.statistics.confident_rows import ABSENT, SMALLEST_THRESHOLD, block_guesses
 from tamis.statistics.probabilities import ArrayLike, labelled_probabilities
 
-SLACK = 1e-6
-"""A prediction counts as confident from this much below the threshold on."""
-
-ABSENT = 2.0
-"""Threshold of a class without samples: no probability reaches it."""
-
-_SMALLEST_THRESHOLD = 2e-6
 # A probability is kept as two whole numbers of 2**-30 and 2**-60: exact sums for up to 2**33 rows.
 _STEP = 2**30
 
@@ -78,8 +73,8 @@ class ConfidentThresholds:
     def values(self) -> torch.Tensor:
         """(K,) float64 thresholds; 2 for a class without samples, never below 2e-6."""
         sums = (self._coarse.double() + self._fine.double() / _STEP) / _STEP
-        means = (sums / self.label_counts.clamp(min=1)).clamp(min=_SMALLEST_THRESHOLD)
-        return torch.where(self.label_counts > 0, means, ABSENT)
+        means = (sums / self.label_counts.clamp(min=1)).clamp(min=SMALLEST_THRESHOLD)
+        return torch.where(self.label_counts > 0, means, float(ABSENT))
 
 
 class ConfidentJointCounts:
@@ -195,12 +190,10 @@ def confident_guesses(pred_probs: torch.Tensor, thresholds: torch.Tensor) -> tor
     >>> confident_guesses(probs, torch.tensor([0.8, 0.7]))
     tensor([ 0, -1,  1])
     """
-    bounds = (thresholds - SLACK).to(pred_probs.device)
-    is_confident = pred_probs >= bounds  # (n, K); float32 is compared in float64
-    n_confident = is_confident.sum(dim=1)
-    only = is_confident.int().argmax(dim=1)
-    guesses = torch.where(n_confident > 1, pred_probs.argmax(dim=1), only)
-    return torch.where(n_confident > 0, guesses, -1)
+    block = pred_probs.detach().cpu().contiguous().numpy()
+    bounds = thresholds.cpu().numpy().astype(np.float64)  # float32 is compared in float64
+    guesses = torch.from_numpy(block_guesses(block, block.argmax(axis=1), bounds))
+    return torch.where(guesses < pred_probs.shape[1], guesses, -1).to(pred_probs.device)
 
 
 def confident_joint(

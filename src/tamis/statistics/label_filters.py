@@ -3,21 +3,25 @@
 Each rule takes labels and out-of-sample probabilities and returns a mask. The pruning rules remove as many
 rows as the calibrated confident joint says are wrong; the others look at each row alone. Except for
 `low_scores`, no rule flags a row whose given label is the most likely one.
+
+`tamis.detectors.label_issues.find_label_issues` is the door to all of them on arrays.
 """
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Callable
 
+import numpy as np
 import torch
 
-from tamis.errors import InputError, TamisWarning
+from tamis.errors import InputError
 from tamis.statistics.confident_joint import confident_guesses, confident_joint, confident_thresholds
+from tamis.statistics.labelled_rows import LabelledRows, survey
 from tamis.statistics.latent import calibrate_joint
 from tamis.statistics.probabilities import ArrayLike, labelled_probabilities
-from tamis.statistics.rounding import round_rows
-
-_SLACK = 1e-6
+from tamis.statistics.prune_counts import check_pruning, checked_joint, removal_counts
+from tamis.statistics.pruning import Pruning, by_class, by_noise_rate, warn_of_small_classes
+from tamis.types import BoolArray
 
 
 def prune_by_noise_rate(
@@ -68,16 +72,7 @@ def prune_by_noise_rate(
     >>> prune_by_noise_rate([0, 0, 1, 1, 1], probs)
     tensor([False, False, False, False,  True])
     """
-    codes, probs = labelled_probabilities(labels, pred_probs)
-    counts = _prune_counts(codes, probs, joint, frac_noise, min_examples_per_class)
-    mask = torch.zeros(len(codes), dtype=torch.bool, device=codes.device)
-    for k, rows in _rows_by_class(codes, probs.shape[1], min_examples_per_class):
-        for j in counts[:, k].nonzero()[:, 0].tolist():
-            if j != k:
-                margin = probs[rows, j] - probs[rows, k]
-                order = margin.argsort(descending=True, stable=True)
-                mask[rows[order[: int(counts[j, k])]]] = True
-    return mask & ~_is_most_likely(codes, probs)
+    return _pruned(by_noise_rate, labels, pred_probs, joint, frac_noise, min_examples_per_class)
 
 
 def prune_by_class(
@@ -102,14 +97,7 @@ def prune_by_class(
     >>> prune_by_class([0, 0, 1, 1, 1], probs)
     tensor([False, False, False, False,  True])
     """
-    codes, probs = labelled_probabilities(labels, pred_probs)
-    counts = _prune_counts(codes, probs, joint, frac_noise, min_examples_per_class)
-    mask = torch.zeros(len(codes), dtype=torch.bool, device=codes.device)
-    for k, rows in _rows_by_class(codes, probs.shape[1], min_examples_per_class):
-        n_issues = max(len(rows) - int(counts[k, k]), 0)
-        order = probs[rows, k].argsort(stable=True)
-        mask[rows[order[:n_issues]]] = True
-    return mask & ~_is_most_likely(codes, probs)
+    return _pruned(by_class, labels, pred_probs, joint, frac_noise, min_examples_per_class)
 
 
 def prune_by_both(
@@ -134,23 +122,11 @@ def prune_by_both(
     >>> prune_by_both([0, 0, 1, 1, 1], probs)
     tensor([False, False, False, False,  True])
     """
-    first = prune_by_noise_rate(
-        labels,
-        pred_probs,
-        joint=joint,
-        frac_noise=frac_noise,
-        min_examples_per_class=min_examples_per_class,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TamisWarning)  # said once already
-        second = prune_by_class(
-            labels,
-            pred_probs,
-            joint=joint,
-            frac_noise=frac_noise,
-            min_examples_per_class=min_examples_per_class,
-        )
-    return first & second
+
+    def both(pruning: Pruning) -> BoolArray:
+        return by_noise_rate(pruning) & by_class(pruning)
+
+    return _pruned(both, labels, pred_probs, joint, frac_noise, min_examples_per_class)
 
 
 def off_diagonal(labels: ArrayLike, pred_probs: ArrayLike) -> torch.Tensor:
@@ -177,7 +153,7 @@ def off_diagonal(labels: ArrayLike, pred_probs: ArrayLike) -> torch.Tensor:
     """
     codes, probs = labelled_probabilities(labels, pred_probs)
     guesses = confident_guesses(probs, confident_thresholds(codes, probs))
-    return (guesses >= 0) & (guesses != codes) & ~_is_most_likely(codes, probs)
+    return (guesses >= 0) & (guesses != codes) & _is_suspect(codes, probs)
 
 
 def predicted_neq_given(labels: ArrayLike, pred_probs: ArrayLike) -> torch.Tensor:
@@ -193,7 +169,7 @@ def predicted_neq_given(labels: ArrayLike, pred_probs: ArrayLike) -> torch.Tenso
     tensor([False,  True])
     """
     codes, probs = labelled_probabilities(labels, pred_probs)
-    return (probs.argmax(dim=1) != codes) & ~_is_most_likely(codes, probs)
+    return (probs.argmax(dim=1) != codes) & _is_suspect(codes, probs)
 
 
 def low_scores(scores: torch.Tensor, count: int) -> torch.Tensor:
@@ -249,45 +225,26 @@ def argmax_confusion(labels: ArrayLike, pred_probs: ArrayLike) -> torch.Tensor:
     return torch.bincount(flat, minlength=n_classes**2).view(n_classes, n_classes).cpu()
 
 
-def _prune_counts(
-    codes: torch.Tensor, probs: torch.Tensor, joint: torch.Tensor | None, frac_noise: float, at_least: int
+def _pruned(
+    rule: Callable[[Pruning], BoolArray],
+    labels: ArrayLike,
+    pred_probs: ArrayLike,
+    joint: torch.Tensor | None,
+    frac_noise: float,
+    at_least: int,
 ) -> torch.Tensor:
-    """Return (K, K) int64 counts of rows to remove, rows true, columns given; kept rows on the diagonal."""
-    if not 0.0 <= frac_noise <= 1.0:
-        raise InputError(f"frac_noise is {frac_noise}; legal are numbers in [0, 1]")
-    if at_least < 0:
-        raise InputError(f"min_examples_per_class is {at_least}; legal are whole numbers from 0 on")
-    n_classes = probs.shape[1]
+    check_pruning(frac_noise, at_least)
+    codes, probs = labelled_probabilities(labels, pred_probs)
+    rows = LabelledRows(codes, probs)
     if joint is None:
-        joint = calibrate_joint(
-            confident_joint(codes, probs), torch.bincount(codes, minlength=n_classes).cpu()
-        )
-    if joint.shape != (n_classes, n_classes):
-        raise InputError(f"joint has shape {tuple(joint.shape)}; expected ({n_classes}, {n_classes})")
-    counts = joint.T.double()
-    kept = counts.diagonal().clamp(min=at_least)
-    # What the diagonal gains is taken in equal parts from the other entries of the column.
-    others = ((counts != 0).sum(dim=0) - 1).clamp(min=1)
-    counts = (counts - (kept - counts.diagonal()) / others).clamp(min=0.0).diagonal_scatter(kept)
-    reduced = (counts * frac_noise).diagonal_scatter(kept)
-    removed = (counts - reduced).sum(dim=0)
-    return round_rows(reduced.diagonal_scatter(kept + removed).trunc())
+        joint = calibrate_joint(confident_joint(codes, probs), torch.from_numpy(rows.label_counts))
+    given_joint = checked_joint(joint.cpu().numpy(), rows.n_classes)
+    counts = removal_counts(given_joint, frac_noise=frac_noise, min_examples_per_class=at_least)
+    warn_of_small_classes(rows.label_counts, at_least, stacklevel=4)
+    mask = rule(Pruning(rows, survey(rows), counts, at_least, compat=False))
+    return torch.from_numpy(mask).to(codes.device)
 
 
-def _rows_by_class(codes: torch.Tensor, n_classes: int, at_least: int) -> list[tuple[int, torch.Tensor]]:
-    sizes = torch.bincount(codes, minlength=n_classes).tolist()
-    small = [k for k, size in enumerate(sizes) if 0 < size <= at_least]
-    if small:
-        shown = ", ".join(map(str, small[:10])) + (", ..." if len(small) > 10 else "")
-        warnings.warn(
-            f"{len(small)} classes have at most {at_least} rows and are left alone: {shown}",
-            TamisWarning,
-            stacklevel=3,
-        )
-    blocks = torch.split(codes.argsort(stable=True), sizes)
-    return [(k, rows) for k, rows in enumerate(blocks) if len(rows) > at_least]
-
-
-def _is_most_likely(codes: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
-    given = probs.gather(1, codes[:, None])[:, 0]
-    return given + _SLACK >= probs.amax(dim=1)
+def _is_suspect(codes: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
+    is_supported = survey(LabelledRows(codes, probs)).is_supported
+    return torch.from_numpy(np.logical_not(is_supported)).to(codes.device)

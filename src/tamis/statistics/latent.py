@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-import torch
 
 from tamis.errors import InputError
-from tamis.statistics.rounding import round_rows
+from tamis.statistics.rounding import whole_rows
+from tamis.types import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    import torch
 
 PriorMethod: TypeAlias = Literal["cnt", "eqn", "marginal", "marginal_ps"]
 
@@ -34,6 +37,32 @@ class LatentEstimates(NamedTuple):
     prior: torch.Tensor
     noise_matrix: torch.Tensor
     inverse_noise_matrix: torch.Tensor
+
+
+def scaled_counts(joint: FloatArray | IntArray, label_counts: IntArray) -> FloatArray:
+    """Return counts scaled so that each row sums to its label's count, not yet rounded.
+
+    Parameters
+    ----------
+    joint : (K, K) array, rows given
+    label_counts : (K,) int array
+
+    Returns
+    -------
+    (K, K) float64 array
+        In the memory order of ``joint``; the row of an absent class is zero.
+
+    Examples
+    --------
+    >>> scaled_counts(np.array([[3, 1], [0, 2]]), np.array([8, 4]))
+    array([[6., 2.],
+           [0., 4.]])
+    """
+    scaled: FloatArray = joint.T / np.clip(joint.sum(axis=1), _TINY, None)
+    scaled *= label_counts
+    scaled /= np.clip(scaled.T.sum(), _TINY, None)
+    scaled *= label_counts.sum()
+    return scaled.T
 
 
 def calibrate_joint(
@@ -66,17 +95,19 @@ def calibrate_joint(
 
     Examples
     --------
+    >>> import torch
     >>> calibrate_joint(torch.tensor([[3, 1], [0, 2]]), torch.tensor([8, 4]))
     tensor([[6, 2],
             [0, 4]])
     """
     _check_counts(counts, label_counts)
-    # In numpy and summed column by column, as the reference does: equal shares then round alike.
-    totals = label_counts.cpu().numpy().astype(np.float64)[:, None]
-    raw = counts.cpu().numpy().astype(np.float64)
-    shares = raw / np.clip(raw.sum(axis=1, keepdims=True), _TINY, None) * totals
-    calibrated = torch.from_numpy(shares / np.asfortranarray(shares).sum() * totals.sum()).to(counts.device)
-    return round_rows(calibrated, compat=compat) if rounded else calibrated
+    import torch
+
+    # Column by column in memory, as the reference counts: equal shares then round alike.
+    raw = np.asfortranarray(counts.cpu().numpy())
+    scaled = scaled_counts(raw, label_counts.cpu().numpy())
+    values = whole_rows(np.ascontiguousarray(scaled), compat=compat) if rounded else scaled
+    return torch.from_numpy(values).to(counts.device)
 
 
 def joint_distribution(calibrated: torch.Tensor) -> torch.Tensor:
@@ -84,6 +115,7 @@ def joint_distribution(calibrated: torch.Tensor) -> torch.Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> joint_distribution(torch.tensor([[6, 2], [0, 6]]))
     tensor([[0.4286, 0.1429],
             [0.0000, 0.4286]], dtype=torch.float64)
@@ -96,6 +128,7 @@ def expected_errors(calibrated: torch.Tensor) -> int:
 
     Examples
     --------
+    >>> import torch
     >>> expected_errors(torch.tensor([[6, 2], [0, 4]]))
     2
     """
@@ -130,6 +163,7 @@ def estimate_latent(
 
     Examples
     --------
+    >>> import torch
     >>> estimate_latent(torch.tensor([[6, 2], [0, 4]]), torch.tensor([8, 4])).noise_matrix
     tensor([[1.0000, 0.3333],
             [0.0000, 0.6667]], dtype=torch.float64)
@@ -138,7 +172,7 @@ def estimate_latent(
     if prior_method not in _PRIORS:
         raise InputError(f"prior_method is {prior_method!r}; legal are {', '.join(map(repr, _PRIORS))}")
     joint = calibrated.double()
-    given = label_counts.to(device=joint.device, dtype=torch.float64)
+    given = label_counts.to(device=joint.device, dtype=joint.dtype)
     given = given / given.sum()
     noise = joint / joint.sum(dim=0, keepdim=True).clamp(min=_TINY)
     inverse = (joint / joint.sum(dim=1, keepdim=True).clamp(min=_TINY)).T
@@ -156,6 +190,8 @@ def _by_counting(
 def _by_equation(
     joint: torch.Tensor, noise: torch.Tensor, inverse: torch.Tensor, given: torch.Tensor
 ) -> torch.Tensor:
+    import torch
+
     # The pseudo-inverse also serves a class that never occurs, whose column is zero.
     pseudo_inverse: torch.Tensor = torch.linalg.pinv(noise)
     return pseudo_inverse @ given

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from tamis.errors import InputError
+from tamis.statistics.probability_values import NEGATIVE_TOLERANCE, SUM_TOLERANCE, label_codes, value_problems
+from tamis.statistics.probability_values import ArrayLike as ArrayLike
 from tamis.statistics.rounding import exact_row_sums
 from tamis.types import BoolArray, FloatArray, IntArray
 
-ArrayLike: TypeAlias = npt.ArrayLike | torch.Tensor
-"""Anything the functions of this package take where they say array: numpy, lists, tensors."""
-
-SUM_TOLERANCE = 1e-3
-"""Rows whose sum is off by at most this are renormalised; others are refused."""
-
-_NEGATIVE_TOLERANCE = 1e-6
 _IN_SAMPLE_ROWS = 100
 _MOST_PERMUTED_CLASSES = 2000
 
@@ -87,37 +80,13 @@ def _float_tensor(values: ArrayLike) -> torch.Tensor:
 
 def _problems(probs: torch.Tensor, sums: torch.Tensor) -> list[str]:
     # One pass each over (n, K) without keeping masks of that size where nothing is wrong.
-    if not bool(torch.isfinite(sums).all()):
-        row = int((~torch.isfinite(sums)).nonzero()[0, 0])
-        return [f"pred_probs row {row} holds NaN or infinity; leave such rows out or predict them again"]
-    smallest, largest = float(probs.min()), float(probs.max())
-    off = (sums - 1.0).abs() > SUM_TOLERANCE
-    problems = []
-    if smallest < -_NEGATIVE_TOLERANCE or largest > 1.0 + SUM_TOLERANCE:
-        is_outside = (probs < -_NEGATIVE_TOLERANCE) | (probs > 1.0 + SUM_TOLERANCE)
-        row = int(is_outside.any(dim=1).nonzero()[0, 0])
-        problems.append(
-            f"pred_probs row {row} has entries outside [0, 1] (range {smallest:.4g} to {largest:.4g})"
-        )
-    if bool(off.any()):
-        row = int(off.nonzero()[0, 0])
-        count = int(off.sum())
-        problems.append(
-            f"pred_probs row {row} sums to {float(sums[row]):.4g} ({count} such rows), expected 1 ± 1e-3"
-        )
-    if problems:
-        problems.append(_advice(smallest, largest, sums))
-    return problems
-
-
-def _advice(smallest: float, largest: float, sums: torch.Tensor) -> str:
-    if smallest < -_NEGATIVE_TOLERANCE:
-        return "these look like logits; pass softmax of them"
-    if largest <= 1.0 + SUM_TOLERANCE:
-        return "give one probability a class; if they are weights, divide each row by its sum"
-    if bool(((sums - 100.0).abs() < 1.0).all()):
-        return "these look like percentages; divide them by 100"
-    return "these look like logits; pass softmax of them (or, if they are counts, divide each row by its sum)"
+    is_legal = (
+        bool(torch.isfinite(sums).all())
+        and bool((sums - 1.0).abs().max() <= SUM_TOLERANCE)
+        and float(probs.min()) >= -NEGATIVE_TOLERANCE
+        and float(probs.max()) <= 1.0 + SUM_TOLERANCE
+    )
+    return [] if is_legal else value_problems([probs.cpu().numpy()])
 
 
 def check_probabilities(
@@ -176,24 +145,7 @@ def label_tensor(
     >>> label_tensor([0, 2, 1], n_samples=3, n_classes=3)
     tensor([0, 2, 1])
     """
-    codes = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
-    if codes.shape != (n_samples,):
-        raise InputError(f"labels has shape {codes.shape}; expected ({n_samples},), one label a row")
-    if codes.dtype.kind not in "iufb":
-        raise InputError(
-            f"labels has dtype {codes.dtype}; expected class codes 0..{n_classes - 1} "
-            "(numpy.unique(labels, return_inverse=True) makes them from names)"
-        )
-    if codes.dtype.kind == "f" and not np.all(np.isfinite(codes) & (codes == np.round(codes))):
-        row = int(np.argmin(np.isfinite(codes) & (codes == np.round(codes))))
-        raise InputError(f"labels row {row} is {codes[row]}; expected whole numbers 0..{n_classes - 1}")
-    is_outside = (codes < 0) | (codes >= n_classes)
-    if is_outside.any():
-        row = int(np.argmax(is_outside))
-        raise InputError(
-            f"labels row {row} is {codes[row]}; legal are 0..{n_classes - 1}, one a column "
-            "(leave unlabelled rows out)"
-        )
+    codes = label_codes(labels, n_samples=n_samples, n_classes=n_classes)
     return torch.as_tensor(codes.astype(np.int64), device=device)
 
 
