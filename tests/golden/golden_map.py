@@ -37,7 +37,6 @@ def _collect() -> dict[str, Golden]:
 
 GOLDEN = _collect()
 
-_NOISE = "noise models beyond symmetric noise"
 _HOC = "transition estimates without anchor points"
 _METRIC = "metric learning and retrieval"
 _TRAINING = "training methods"
@@ -50,10 +49,6 @@ PENDING: dict[str, str] = {
     "hoc_objective": _HOC,
     "hoc_population_consensus": _HOC,
     "simifeat_detect": _HOC,
-    "noise_models_class_conditional": _NOISE,
-    "noise_models_idn_flip_rate_moments": _NOISE,
-    "noise_models_instance_dependent": _NOISE,
-    "noise_models_instance_dependent_shared_w": _NOISE,
     "clipcleaner": "selection with vision-language models",
     "bare": _TRAINING,
     "baselines": _TRAINING,

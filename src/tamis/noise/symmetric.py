@@ -8,14 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from tamis.errors import InputError
-from tamis.noise.draws import uniforms
-from tamis.noise.noisy_labels import NoisyLabels, check_codes, check_rate
+from tamis.noise.checks import check_choice, check_classes, check_codes, check_rate
+from tamis.noise.draws import below, uniforms
+from tamis.noise.hits import EXACT, Exact, hit_samples, lowest_per_class
+from tamis.noise.models import NOISE_MODELS
+from tamis.noise.noisy_labels import NoisyLabels
+from tamis.registry import Facts
 from tamis.types import BoolArray, FloatArray, IntArray
 
 Convention: TypeAlias = Literal["exclude_true", "include_true"]
-Exact: TypeAlias = Literal["none", "global", "per_class"]
 
 
+@NOISE_MODELS.register("symmetric", Facts(title="Symmetric (uniform)", inputs=()))
 def symmetric(
     labels: npt.ArrayLike,
     rate: float = 0.4,
@@ -69,50 +73,48 @@ def symmetric(
     >>> int(noisy.is_wrong.sum()), noisy.realised_rate
     (60, 0.2)
     """
-    _check_choices(n_classes, convention, exact)
+    n_classes = check_classes(n_classes)
+    check_choice(convention, "convention", ("exclude_true", "include_true"))
+    check_choice(exact, "exact", EXACT)
     true = check_codes(labels, n_classes)
     rate = check_rate(rate)
     draws = uniforms(random_state, "symmetric", len(true), 2)
-    is_drawn = _drawn(draws[:, 0], true, rate, n_classes, exact)
+    is_drawn, expected = _drawn(draws[:, 0], true, rate, n_classes, exact)
     if convention == "exclude_true":
         # 1 .. K-1 steps forward on the circle of classes: never back to the true one.
-        fresh = (true + 1 + np.floor(draws[:, 1] * (n_classes - 1)).astype(np.int64)) % n_classes
+        fresh: IntArray = (true + 1 + below(draws[:, 1], n_classes - 1)) % n_classes
     else:
-        fresh = np.floor(draws[:, 1] * n_classes).astype(np.int64)
-    noisy = np.where(is_drawn, fresh, true)
-    return NoisyLabels.from_flips(true, noisy, _transition(rate, n_classes, convention), nominal_rate=rate)
-
-
-def _check_choices(n_classes: int, convention: str, exact: str) -> None:
-    if isinstance(n_classes, bool) or not isinstance(n_classes, int | np.integer) or n_classes < 2:
-        raise InputError(f"n_classes must be a whole number of at least 2; got {n_classes!r}")
-    if convention not in {"exclude_true", "include_true"}:
-        raise InputError(f"convention must be 'exclude_true' or 'include_true'; got {convention!r}")
-    if exact not in {"none", "global", "per_class"}:
-        raise InputError(f"exact must be 'none', 'global' or 'per_class'; got {exact!r}")
+        fresh = below(draws[:, 1], n_classes)
+        expected *= (n_classes - 1) / n_classes
+    return NoisyLabels.from_flips(
+        true,
+        np.where(is_drawn, fresh, true),
+        lambda: _transition(rate, n_classes, convention),
+        nominal_rate=rate,
+        expected_rate=expected,
+        n_classes=n_classes,
+        model="symmetric",
+        convention=convention,
+    )
 
 
 def _drawn(
     draws: npt.NDArray[np.float64], true: IntArray, rate: float, n_classes: int, exact: Exact
-) -> BoolArray:
-    """Return (n,) bool: the samples that get a new label. ``draws`` is (n,) uniform numbers."""
-    if exact == "none":
-        return np.asarray(draws < rate)
-    is_drawn = np.zeros(len(true), dtype=np.bool_)
-    count = int(rate * len(true))
-    if exact == "global":
-        is_drawn[np.argsort(draws, kind="stable")[:count]] = True
-        return is_drawn
-    count //= n_classes
-    for code in range(n_classes):
-        members = np.flatnonzero(true == code)
-        if 0 < len(members) < count:
-            raise InputError(
-                f"exact='per_class' with rate {rate:g} draws {count} samples of every class, but "
-                f"class {code} has {len(members)}; lower the rate or use exact='global'"
-            )
-        is_drawn[members[np.argsort(draws[members], kind="stable")[:count]]] = True
-    return is_drawn
+) -> tuple[BoolArray, float]:
+    """Return (n,) bool, the samples that get a new label, and the share to be expected."""
+    if exact != "per_class":
+        return hit_samples(draws, true, rate, exact, np.ones(n_classes, dtype=np.bool_))
+    # The count of this convention is the same in every class, whatever its size.
+    count = int(rate * len(true)) // n_classes
+    sizes = np.bincount(true, minlength=n_classes)
+    too_small = np.flatnonzero((sizes > 0) & (sizes < count))
+    if too_small.size:
+        raise InputError(
+            f"exact='per_class' with rate {rate:g} draws {count} samples of every class, but "
+            f"class {too_small[0]} has {sizes[too_small[0]]}; lower the rate or use exact='global'"
+        )
+    is_drawn = lowest_per_class(draws, true, np.full(n_classes, count))
+    return is_drawn, float(is_drawn.mean()) if len(true) else 0.0
 
 
 def _transition(rate: float, n_classes: int, convention: Convention) -> FloatArray:
