@@ -87,7 +87,7 @@ def average_similarity_posterior(
     tensor([0.6225, 0.6225, 0.6608, 0.6608, 0.2689], dtype=torch.float64)
     """
     rows = as_rows(embeddings, sums)
-    codes = as_codes(labels, len(rows), sums)
+    codes = as_codes(labels, len(rows), sums.n_classes, device=rows.device)
     units, means, is_present = unit_rows(rows), sums.means, sums.is_present
 
     # T(i, given): the row's own product leaves sum and count alike.

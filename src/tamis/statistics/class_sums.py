@@ -166,7 +166,7 @@ class ClassSums:
 
     def _checked(self, features: ArrayLike, labels: ArrayLike) -> tuple[torch.Tensor, torch.Tensor]:
         rows = as_rows(features, self)
-        codes = as_codes(labels, len(rows), self, lowest=-1)
+        codes = as_codes(labels, len(rows), self.n_classes, lowest=-1, device=self.sums.device)
         is_used = codes >= 0
         is_bad = is_used & ~torch.isfinite(rows).all(dim=1)
         if bool(is_bad.any()):
@@ -199,8 +199,15 @@ def as_rows(features: ArrayLike, sums: ClassSums) -> torch.Tensor:
     return rows.to(dtype=sums.sums.dtype, device=sums.sums.device)
 
 
-def as_codes(labels: ArrayLike, n_rows: int, sums: ClassSums, *, lowest: int = 0) -> torch.Tensor:
-    """Return class codes as an (n,) int64 tensor on the device of ``sums``.
+def as_codes(
+    labels: ArrayLike,
+    n_rows: int,
+    n_classes: int,
+    *,
+    lowest: int = 0,
+    device: str | torch.device = "cpu",
+) -> torch.Tensor:
+    """Return class codes as an (n,) int64 tensor.
 
     Raises
     ------
@@ -214,9 +221,9 @@ def as_codes(labels: ArrayLike, n_rows: int, sums: ClassSums, *, lowest: int = 0
         raise InputError(
             f"labels has shape {tuple(codes.shape)} and dtype {codes.dtype}; expected ({n_rows},) int codes"
         )
-    codes = codes.to(device=sums.sums.device, dtype=torch.int64)
-    is_outside = (codes < lowest) | (codes >= sums.n_classes)
+    codes = codes.to(device=device, dtype=torch.int64)
+    is_outside = (codes < lowest) | (codes >= n_classes)
     if bool(is_outside.any()):
         row = int(is_outside.nonzero()[0, 0])
-        raise InputError(f"labels row {row} is {int(codes[row])}; legal are {lowest} to {sums.n_classes - 1}")
+        raise InputError(f"labels row {row} is {int(codes[row])}; legal are {lowest} to {n_classes - 1}")
     return codes

@@ -199,7 +199,7 @@ def vmf_posterior(
     """
     sums = classes.sums
     rows = as_rows(embeddings, sums)
-    codes = as_codes(labels, len(rows), sums)
+    codes = as_codes(labels, len(rows), sums.n_classes, device=rows.device)
     units = unit_rows(rows)
     of_given = _without_self if leave_one_out else _with_self
     kappa, cosine, lent = of_given(units, codes, classes)
