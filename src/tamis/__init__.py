@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from tamis.auditing import audit as audit
     from tamis.data import Dataset as Dataset
     from tamis.data import read as read
+    from tamis.detectors.label_issues import find_label_issues as find_label_issues
+    from tamis.detectors.label_issues import order_label_issues as order_label_issues
+    from tamis.detectors.label_quality_scores import (
+        get_label_quality_ensemble_scores as get_label_quality_ensemble_scores,
+    )
+    from tamis.detectors.label_quality_scores import get_label_quality_scores as get_label_quality_scores
     from tamis.errors import InputError as InputError
     from tamis.errors import MissingExtraError as MissingExtraError
     from tamis.errors import NotFittedError as NotFittedError
@@ -30,6 +36,9 @@ if TYPE_CHECKING:
     from tamis.exporting import ExportResult as ExportResult
     from tamis.exporting import export_labels as export_labels
     from tamis.noise import NoisyLabels as NoisyLabels
+    from tamis.statistics.joint_estimates import compute_confident_joint as compute_confident_joint
+    from tamis.statistics.joint_estimates import estimate_latent as estimate_latent
+    from tamis.statistics.joint_estimates import num_label_issues as num_label_issues
     from tamis.types import Estimate as Estimate
 
     __version__: str
@@ -48,8 +57,15 @@ __all__ = [
     "TamisWarning",
     "__version__",
     "audit",
+    "compute_confident_joint",
+    "estimate_latent",
     "export_labels",
+    "find_label_issues",
+    "get_label_quality_ensemble_scores",
+    "get_label_quality_scores",
     "noise",
+    "num_label_issues",
+    "order_label_issues",
     "read",
 ]
 
@@ -66,7 +82,14 @@ _HOME = {
     "TamisError": "tamis.errors",
     "TamisWarning": "tamis.errors",
     "audit": "tamis.auditing",
+    "compute_confident_joint": "tamis.statistics.joint_estimates",
+    "estimate_latent": "tamis.statistics.joint_estimates",
     "export_labels": "tamis.exporting",
+    "find_label_issues": "tamis.detectors.label_issues",
+    "get_label_quality_ensemble_scores": "tamis.detectors.label_quality_scores",
+    "get_label_quality_scores": "tamis.detectors.label_quality_scores",
+    "num_label_issues": "tamis.statistics.joint_estimates",
+    "order_label_issues": "tamis.detectors.label_issues",
     "read": "tamis.data",
 }
 

@@ -5,14 +5,12 @@ Every score lies in [0, 1], 0 = surely wrong, 1 = surely right.
 
 from __future__ import annotations
 
-import math
-
+import numpy as np
 import torch
 
 from tamis.statistics.confident_joint import ConfidentThresholds
 from tamis.statistics.probabilities import ArrayLike, labelled_probabilities
-
-_FLOOR = 1e-6
+from tamis.statistics.quality_formulas import QualityMethod, adjusted, block_scores
 
 
 def self_confidence(labels: ArrayLike, pred_probs: ArrayLike) -> torch.Tensor:
@@ -42,43 +40,25 @@ def self_confidence(labels: ArrayLike, pred_probs: ArrayLike) -> torch.Tensor:
     >>> self_confidence([0, 1], [[0.75, 0.25], [0.875, 0.125]])
     tensor([0.7500, 0.1250], dtype=torch.float64)
     """
-    codes, probs = labelled_probabilities(labels, pred_probs)
-    return _given(codes, probs)
+    return _scored("self_confidence", labels, pred_probs)
 
 
 def normalized_margin(labels: ArrayLike, pred_probs: ArrayLike) -> torch.Tensor:
     """Return the margin of the given label over the most likely other class, mapped to [0, 1].
 
     ``(q[given] - max of the others + 1) / 2``: 1/2 where the given label ties with another class. With a
-    single class there is no other, and the score is 1.
-
-    Parameters
-    ----------
-    labels : (n,) int, class codes 0..K-1
-    pred_probs : (n, K) float, rows sum to 1, out of sample
+    single class there is no other, and the score is 1. Parameters and errors as for `self_confidence`.
 
     Returns
     -------
     (n,) float tensor in [0, 1], 0 = surely wrong, 1 = surely right
-
-    Raises
-    ------
-    InputError
-        As for `self_confidence`.
 
     Examples
     --------
     >>> normalized_margin([0, 1], [[0.75, 0.25], [0.875, 0.125]])
     tensor([0.7500, 0.1250], dtype=torch.float64)
     """
-    codes, probs = labelled_probabilities(labels, pred_probs)
-    given = _given(codes, probs)
-    if probs.shape[1] == 1:
-        return given
-    top_values, top_classes = probs.topk(2, dim=1)  # (n, 2) each
-    # Where the given label is the first, the second is the best of the others; ties have equal values.
-    rival = torch.where(top_classes[:, 0] == codes, top_values[:, 1], top_values[:, 0])
-    return (given - rival + 1.0) / 2.0
+    return _scored("normalized_margin", labels, pred_probs)
 
 
 def confidence_weighted_entropy(
@@ -122,17 +102,7 @@ def confidence_weighted_entropy(
     >>> confidence_weighted_entropy([0, 0], [[1.0, 0.0], [0.0, 1.0]], compat=True)
     tensor([0., 0.], dtype=torch.float64)
     """
-    codes, probs = labelled_probabilities(labels, pred_probs)
-    given = _given(codes, probs)
-    entropy: torch.Tensor = torch.special.entr(probs).sum(dim=1)  # (n,), nats, 0 log 0 = 0
-    if probs.shape[1] > 1:
-        entropy = entropy / math.log(probs.shape[1])
-    ratio = entropy / given.clamp(min=_FLOOR)
-    score = torch.log1p(ratio) / ratio.clamp(min=_FLOOR)
-    if compat:
-        return score
-    is_limit = (ratio < _FLOOR) & (given >= probs.amax(dim=1))
-    return torch.where(is_limit, 1.0, score)
+    return _scored("confidence_weighted_entropy", labels, pred_probs, compat=compat)
 
 
 def adjust_probabilities(
@@ -170,10 +140,14 @@ def adjust_probabilities(
     codes, probs = labelled_probabilities(labels, pred_probs)
     if thresholds is None:
         thresholds = ConfidentThresholds(probs.shape[1]).add_checked(codes, probs).values
-    thresholds = thresholds.to(device=probs.device, dtype=torch.float64)
-    shifted = (probs.double() - thresholds + thresholds.max()).clamp(min=0.0)
-    return shifted / shifted.sum(dim=1, keepdim=True)
+    values = adjusted(probs.double().cpu().numpy(), thresholds.cpu().numpy().astype(np.float64))
+    return torch.from_numpy(values).to(probs.device)
 
 
-def _given(codes: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
-    return probs.gather(1, codes[:, None])[:, 0]
+def _scored(
+    method: QualityMethod, labels: ArrayLike, pred_probs: ArrayLike, *, compat: bool = False
+) -> torch.Tensor:
+    codes, probs = labelled_probabilities(labels, pred_probs)
+    block = probs.detach().cpu().contiguous().numpy()
+    scores = block_scores(block, codes.cpu().numpy(), method, compat=compat)
+    return torch.from_numpy(scores).to(device=probs.device, dtype=probs.dtype)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PriorMethod: TypeAlias = Literal["cnt", "eqn", "marginal", "marginal_ps"]
 
 _SMALLEST_PRIOR = 1e-6
+_SMALLEST_AGREEING_PRIOR = 1e-5
 _LARGEST_RATE = 0.9999
 _TINY = 1e-100
 
@@ -177,8 +178,43 @@ def estimate_latent(
     noise = joint / joint.sum(dim=0, keepdim=True).clamp(min=_TINY)
     inverse = (joint / joint.sum(dim=1, keepdim=True).clamp(min=_TINY)).T
     prior = _PRIORS[prior_method](joint, noise, inverse, given)
-    prior = prior.clamp(min=_SMALLEST_PRIOR, max=1.0)
-    return LatentEstimates(prior / prior.sum(), _clip_rates(noise), _clip_rates(inverse))
+    return LatentEstimates(_clip_prior(prior), _clip_rates(noise), _clip_rates(inverse))
+
+
+def agreeing_estimates(estimates: LatentEstimates, label_counts: torch.Tensor) -> LatentEstimates:
+    """Make prior and noise rates agree: three times, the inverse and the prior by turns, then the rates.
+
+    With M the noise matrix, V its inverse, p the prior and p(s) the shares of the given labels, the turns are
+    V = (M p)^T / p(s) with p = V[b, b] / M[b, b] p(s = b), five times, then M = (V p(s))^T / p.
+
+    Parameters
+    ----------
+    estimates : LatentEstimates
+    label_counts : (K,) int tensor
+
+    Returns
+    -------
+    LatentEstimates
+        The prior is at least 1e-5 before it is made to sum to 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> counts = torch.tensor([8, 4])
+    >>> agreeing_estimates(estimate_latent(torch.tensor([[6, 2], [0, 4]]), counts), counts).prior
+    tensor([0.5000, 0.5000], dtype=torch.float64)
+    """
+    prior, noise, inverse = estimates
+    given = label_counts.to(device=prior.device, dtype=prior.dtype)
+    given = given / given.sum()
+    for _ in range(3):
+        for _ in range(5):
+            inverse = _clip_rates((noise * prior).T / given.clamp(min=_TINY))
+            prior = _clip_prior(_by_counting(noise, noise, inverse, given))
+        noise = _clip_rates((inverse * given).T / prior.clamp(min=_TINY))
+    return LatentEstimates(
+        _clip_prior(prior, _SMALLEST_AGREEING_PRIOR), _clip_rates(noise), _clip_rates(inverse)
+    )
 
 
 def _by_counting(
@@ -215,6 +251,11 @@ _PRIORS: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Ten
     "marginal": _by_marginal,
     "marginal_ps": _by_inverse,
 }
+
+
+def _clip_prior(prior: torch.Tensor, smallest: float = _SMALLEST_PRIOR) -> torch.Tensor:
+    clipped = prior.clamp(min=smallest, max=1.0)
+    return clipped / clipped.sum()
 
 
 def _clip_rates(matrix: torch.Tensor) -> torch.Tensor:
