@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from tamis.crowd.ids import IdArray, code_among, code_ids, join_ids, listed_ids
+from tamis.crowd.ids import IdArray, code_among, code_ids, coded_column, join_ids
 from tamis.crowd.tables import Table, answer_columns, column_names, table_column
 from tamis.errors import InputError
-from tamis.types import FloatArray, IntArray
+from tamis.types import IntArray
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -107,9 +107,9 @@ class Answers:
             Columns of different length, a missing task or worker, an id that is not listed, or no answer.
         """
         columns = {
-            "task": _coded(task, tasks, "task"),
-            "worker": _coded(worker, workers, "worker"),
-            "label": _coded(label, classes, "label", may_miss=True),
+            "task": coded_column(task, tasks, "task"),
+            "worker": coded_column(worker, workers, "worker"),
+            "label": coded_column(label, classes, "label", may_miss=True),
         }
         lengths = {name: len(codes) for name, (codes, _) in columns.items()}
         if len(set(lengths.values())) > 1:
@@ -253,43 +253,6 @@ def join_answers(parts: Sequence[Answers]) -> Answers:
         np.arange(sizes[-1]),
         notes,
     )
-
-
-def task_counts(answers: Answers) -> IntArray:
-    """Return the (T,) numbers of answers of each task."""
-    return np.bincount(answers.task, minlength=answers.n_tasks)
-
-
-def worker_means(answers: Answers, values: FloatArray) -> FloatArray:
-    """Return the (A,) mean over each worker's answers of (n,) values; NaN for a worker without answers."""
-    counts = np.bincount(answers.worker, minlength=answers.n_workers)
-    sums = np.bincount(answers.worker, weights=values, minlength=answers.n_workers)
-    with np.errstate(invalid="ignore"):
-        means: FloatArray = sums / counts
-    return means
-
-
-def _coded(values: object, listed: object, name: str, *, may_miss: bool = False) -> tuple[IntArray, IdArray]:
-    if listed is None:
-        codes, ids = code_ids(values, name)
-        missing = codes < 0
-    else:
-        ids = listed_ids(listed, name)
-        codes = code_among(values, ids, name)
-        missing = codes < 0
-        if missing.any():
-            array = np.asarray(values, dtype=object)
-            stray = missing & ~pd.isna(array)
-            if stray.any():
-                row = int(np.argmax(stray))
-                raise InputError(
-                    f"{name} row {row} is {array[row]!r}, which is not among the {len(ids):,} listed; "
-                    "list every id, or none"
-                )
-    if missing.any() and not may_miss:
-        row = int(np.argmax(missing))
-        raise InputError(f"{name} row {row} is missing; every answer needs a task and a worker")
-    return codes, ids
 
 
 def _without_unused(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tamis.crowd.answers import Answers, worker_means
+from tamis.crowd.answers import Answers
 from tamis.crowd.majority import vote_counts
 from tamis.errors import InputError
 from tamis.types import BoolArray, FloatArray, IntArray
@@ -206,4 +206,13 @@ def _supporters(answers: Answers, labels: IntArray, has_majority: BoolArray, tie
 def mean_answer_quality(answers: Answers, posteriors: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return (n,) posteriors of the answers given and their (A,) means by worker."""
     own: FloatArray = posteriors[answers.task, answers.label]
-    return own, worker_means(answers, own)
+    return own, _worker_means(answers, own)
+
+
+def _worker_means(answers: Answers, values: FloatArray) -> FloatArray:
+    """Return the (A,) mean over each worker's answers of (n,) values; NaN for a worker without answers."""
+    counts = np.bincount(answers.worker, minlength=answers.n_workers)
+    sums = np.bincount(answers.worker, weights=values, minlength=answers.n_workers)
+    with np.errstate(invalid="ignore"):
+        means: FloatArray = sums / counts
+    return means

@@ -82,7 +82,7 @@ def iterate(
     for _ in range(n_iter):
         log_errors, log_prior = np.log(beliefs.errors), np.log(np.maximum(beliefs.prior, FLOOR))
         beliefs.posteriors, evidence = posteriors_of(said, log_errors, log_prior, gold)
-        mass = beliefs.posteriors.sum(axis=0)
+        mass = column_sums(beliefs.posteriors)
         beliefs.prior = mass / n_tasks
         beliefs.expected = expected_counts(said, beliefs.posteriors)
         beliefs.errors = model(beliefs.expected)
@@ -101,6 +101,13 @@ def iterate(
     if compat:
         np.maximum(beliefs.posteriors, FLOOR, out=beliefs.posteriors)
     return beliefs
+
+
+def column_sums(values: FloatArray) -> FloatArray:
+    """Return the (K,) sums of an (n, K) array."""
+    # A matrix product: numpy's reduction over rows of a few numbers takes ten times as long.
+    sums: FloatArray = np.ones(len(values)) @ values
+    return sums
 
 
 def expected_counts(said: Said, posteriors: FloatArray) -> FloatArray:

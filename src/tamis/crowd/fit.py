@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tamis.crowd.answers import Answers, worker_means
+from tamis.crowd.answers import Answers
 from tamis.crowd.em import Beliefs, Gold, Model, begin, iterate
 from tamis.crowd.ids import code_among
 from tamis.crowd.majority import vote_shares
@@ -95,21 +95,30 @@ def fit_crowd(
         posteriors[has_answers] = beliefs.posteriors
         if known is not None:
             posteriors[known.task] = np.eye(answers.n_classes)[known.label]
-    return crowd_fit(answers, said, replace(beliefs, posteriors=posteriors))
+    return crowd_fit(said, replace(beliefs, posteriors=posteriors))
 
 
-def crowd_fit(answers: Answers, said: Said, beliefs: Beliefs) -> CrowdFit:
+def crowd_fit(said: Said, beliefs: Beliefs) -> CrowdFit:
     """Return beliefs about all tasks as a result."""
-    own = beliefs.posteriors[answers.task, answers.label]
     return CrowdFit(
         beliefs.posteriors,
         beliefs.prior,
         said,
         beliefs.errors,
-        worker_means(answers, own),
+        worker_quality(said, beliefs.expected),
         tuple(beliefs.history),
         beliefs.converged,
     )
+
+
+def worker_quality(said: Said, expected: FloatArray) -> FloatArray:
+    """Return (A,) expected shares of right answers from expected counts (P, K); NaN = no answers."""
+    right = expected[np.arange(len(said.label)), said.label]
+    n_right = np.bincount(said.worker, weights=right, minlength=said.n_workers)
+    n_given = np.bincount(said.worker, weights=expected.sum(axis=1), minlength=said.n_workers)
+    with np.errstate(invalid="ignore"):
+        shares: FloatArray = np.minimum(n_right / n_given, 1.0)
+    return shares
 
 
 def gold_codes(answers: Answers, gold: GoldLabels | None) -> Gold | None:

@@ -73,6 +73,10 @@ def code_among(values: object, ids: IdArray, name: str) -> IntArray:
     array([ 1, -1], dtype=int32)
     """
     array = _one_dimensional(values, name)
+    if array.dtype.kind in "iu" and ids.dtype.kind in "iu" and len(ids):
+        low, high = int(ids.min()), int(ids.max())
+        if high - low < max(_LEAST_SPAN, _DENSE * len(ids)):
+            return _among_table(array, ids, low, high)
     present = ~pd.isna(array)
     if array.dtype.kind in "fO" and present.any():
         # Whole numbers that became real numbers beside a missing value.
@@ -81,6 +85,36 @@ def code_among(values: object, ids: IdArray, name: str) -> IntArray:
     codes = np.full(len(array), -1, dtype=np.int32)
     codes[present] = _index(ids).get_indexer(_index(array[present]))
     return codes
+
+
+def coded_column(values: object, listed: object, name: str, *, may_miss: bool = False) -> Coded:
+    """Return the codes of one column, among listed ids where there are any.
+
+    Raises
+    ------
+    InputError
+        An id is not listed, or is missing and may not be.
+    """
+    if listed is None:
+        codes, ids = code_ids(values, name)
+        missing = codes < 0
+    else:
+        ids = listed_ids(listed, name)
+        codes = code_among(values, ids, name)
+        missing = codes < 0
+        if missing.any():
+            array = np.asarray(values, dtype=object)
+            stray = missing & ~pd.isna(array)
+            if stray.any():
+                row = int(np.argmax(stray))
+                raise InputError(
+                    f"{name} row {row} is {array[row]!r}, which is not among the {len(ids):,} listed; "
+                    "list every id, or none"
+                )
+    if missing.any() and not may_miss:
+        row = int(np.argmax(missing))
+        raise InputError(f"{name} row {row} is missing; every answer needs a task and a worker")
+    return Coded(codes, ids)
 
 
 def listed_ids(values: object, name: str) -> IdArray:
@@ -102,7 +136,7 @@ def join_ids(mine: IdArray, others: IdArray) -> tuple[IdArray, IntArray]:
     >>> join_ids(np.array([3, 5]), np.array([5, 9]))
     (array([3, 5, 9]), array([1, 2]))
     """
-    codes = np.asarray(_index(mine).get_indexer(_index(others)), dtype=np.int64)
+    codes = code_among(others, mine, "ids").astype(np.int64)
     is_new = codes < 0
     if not is_new.any():
         return mine, codes
@@ -145,6 +179,14 @@ def _by_table(array: IdArray, low: int, high: int) -> Coded:
     is_present[shifted] = True
     place = np.cumsum(is_present, dtype=np.int32) - np.int32(1)
     return Coded(place[shifted], np.flatnonzero(is_present) + low)
+
+
+def _among_table(array: IdArray, ids: IdArray, low: int, high: int) -> IntArray:
+    table = np.full(high - low + 2, -1, dtype=np.int32)
+    table[ids.astype(np.int64) - low] = np.arange(len(ids), dtype=np.int32)
+    numbers = array.astype(np.int64)
+    # Whatever lies outside looks up the last place.
+    return table[np.where((numbers >= low) & (numbers <= high), numbers - low, high - low + 1)]
 
 
 def _tidy(ids: IdArray, name: str) -> IdArray:

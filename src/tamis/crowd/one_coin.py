@@ -13,15 +13,13 @@ from tamis.types import FloatArray
 
 def coin_model(said: Said) -> Model:
     """Return the M-step: one accuracy a worker, what is left shared by the other classes."""
-    n_answers = np.bincount(
-        said.worker, weights=np.asarray(said.counts.sum(axis=0)).ravel(), minlength=said.n_workers
-    )
     columns = np.arange(len(said.worker))
     n_others = max(said.n_classes - 1, 1)
 
     def errors(expected: FloatArray) -> FloatArray:
         agreed = np.bincount(said.worker, weights=expected[columns, said.label], minlength=said.n_workers)
-        skill = (agreed / np.maximum(n_answers, 1.0))[said.worker]  # (P,)
+        n_answers = np.bincount(said.worker, weights=expected.sum(axis=1), minlength=said.n_workers)
+        skill = (agreed / np.maximum(n_answers, FLOOR))[said.worker]  # (P,)
         shares = np.repeat(((1 - skill) / n_others)[:, None], said.n_classes, axis=1)
         shares[columns, said.label] = skill
         clipped: FloatArray = shares.clip(FLOOR, 1 - FLOOR)
