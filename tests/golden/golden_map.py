@@ -37,19 +37,12 @@ def _collect() -> dict[str, Golden]:
 
 GOLDEN = _collect()
 
-_HOC = "transition estimates without anchor points"
 _METRIC = "metric learning and retrieval"
 _TRAINING = "training methods"
 _DISCOVERY = "clustering with unknown classes"
 
 PENDING: dict[str, str] = {
     "confident_learning_multilabel": "multi-label confident learning",
-    "hoc_count_consensus": _HOC,
-    "hoc_fit": _HOC,
-    "hoc_objective": _HOC,
-    "hoc_population_consensus": _HOC,
-    "simifeat_detect": _HOC,
-    "clipcleaner": "selection with vision-language models",
     "bare": _TRAINING,
     "baselines": _TRAINING,
     "eac": _TRAINING,
