@@ -16,6 +16,7 @@ Examples:
   tamis audit reviews.csv --text body --label stars
   tamis audit --features X.npy --labels y.npy --out runs/x
   tamis audit reviews.csv --pred-probs P.npy
+  tamis audit photos/ --zero-shot --encoder openai/clip-vit-base-patch32 --prompts prompts.json
 """
 
 
@@ -62,6 +63,14 @@ def run(
             show_default="found by name",
         ),
     ] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="SOURCE is a published data set: animal10n, cifar_n, clothing1m, food101n, image_list, "
+            "red_mini_imagenet, webvision or webvision_mini.",
+        ),
+    ] = None,
     features: Annotated[
         Path | None, typer.Option("--features", help=".npy file of features, shape (n, d); needs --labels.")
     ] = None,
@@ -78,6 +87,21 @@ def run(
             "--out-of-sample", help="Vouch that --pred-probs come from models that did not train on the row."
         ),
     ] = False,
+    zero_shot: Annotated[
+        bool,
+        typer.Option(
+            "--zero-shot",
+            help="Compare images with prompts of the classes, too; --encoder is a vision-language model.",
+        ),
+    ] = False,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            "--prompts",
+            help="With --zero-shot: .json, .toml or text file of phrases for each class.",
+            show_default="class names alone",
+        ),
+    ] = None,
     memory_budget: Annotated[
         str, typer.Option("--memory-budget", help="Working memory to stay within, such as 64MiB.")
     ] = "2GiB",
@@ -93,6 +117,7 @@ def run(
     are never modified.
     """
     columns = {"label": label, "image": image, "text": text, "id": id_, "split": split, "group": group}
+    columns["format"] = format_
     options = {name: value for name, value in columns.items() if value is not None}
     arrays = {"--features": features, "--labels": labels, "--pred-probs": pred_probs}
     _check_combination(source, arrays, options)
@@ -116,6 +141,8 @@ def run(
         random_state=seed,
         out=out or default_run(named),
         device=device,
+        zero_shot=zero_shot,
+        prompts=prompts,
         read_options=options,
     )
     print_findings(screen, finished, limit_print)
@@ -131,4 +158,4 @@ def _check_combination(source: str | None, arrays: dict[str, Path | None], optio
         raise InputError(f"{' and '.join(given)} without SOURCE needs --labels FILE.npy")
     if source is None and options:
         listed = ", ".join(f"--{name}" for name in options)
-        raise InputError(f"{listed} name columns of SOURCE, and there is none")
+        raise InputError(f"{listed} tell of SOURCE, and there is none")

@@ -41,6 +41,7 @@ def read(
     split: str | None = None,
     group: str | None = None,
     class_names: Sequence[LabelName] | None = None,
+    format: str | None = None,
 ) -> Dataset:
     """Read labelled samples from nearly anything.
 
@@ -60,6 +61,9 @@ def read(
         A column of lists, or several columns of numbers.
     class_names : sequence of str or int, optional
         Classes in code order; integer labels are then codes.
+    format : str, optional
+        Name of a published data set, such as ``"clothing1m"``: ``source`` is then its folder or file, and
+        ``label`` one of its label sets. See `tamis.data.published.FORMATS`.
 
     Returns
     -------
@@ -82,6 +86,8 @@ def read(
     if task not in ("auto", "classification"):
         raise InputError(f"task={task!r} is not supported yet; legal are 'auto' and 'classification'")
     columns = Columns(label, image, text, features, id, split, group)
+    if format is not None:
+        return _read_published(source, format, columns, class_names)
     if isinstance(source, str | os.PathLike):
         return _read_path(_path(source), columns, class_names)
     if isinstance(source, Dataset):
@@ -98,6 +104,20 @@ def read(
     ):
         return torch_datasets.read_torch_dataset(source, class_names)
     return dataset_of_frame(_frame_of_object(source), columns, class_names)
+
+
+def _read_published(
+    source: object, format: str, columns: Columns, class_names: Sequence[LabelName] | None
+) -> Dataset:
+    from tamis.data.published import read_published
+
+    if not isinstance(source, str | os.PathLike):
+        raise InputError(f"source is a {type(source).__name__}; with format={format!r} pass a path")
+    surplus = [name for name in columns.given() if name != "label"]
+    if surplus or class_names is not None:
+        names = ", ".join(surplus or ["class_names"])
+        raise InputError(f"{names} cannot go with format={format!r}, which has its own; leave it out")
+    return read_published(_path(source), format, label=columns.label)
 
 
 def _comes_from(source: object, package: str) -> bool:
