@@ -16,7 +16,7 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
-SCRIPTS = ("cifar10n", "image_folder", "large", "news20", "variety")
+SCRIPTS = ("cifar10n", "crowd", "image_folder", "large", "news20", "variety")
 
 Load = Callable[[str], ModuleType]
 
