@@ -24,6 +24,7 @@ from tamis.auditing.rows import NO_SIGNAL, choose_rows, find_neighbors, without_
 from tamis.auditing.run_folder import STAGES, open_run_folder, write_run
 from tamis.auditing.summing_up import summarise
 from tamis.auditing.table import build_table
+from tamis.auditing.zero_shot import PromptChoice
 from tamis.data import Dataset, from_arrays, read
 from tamis.errors import InputError
 from tamis.memory import parse_memory_budget
@@ -53,6 +54,8 @@ def audit(
     splits: Sequence[object] | None = None,
     groups: Sequence[object] | None = None,
     device: str = "auto",
+    zero_shot: bool = False,
+    prompts: PromptChoice = None,
     read_options: Mapping[str, object] | None = None,
 ) -> Audit:
     """Find the given labels that are probably wrong, with a calibrated probability and a suggestion each.
@@ -88,6 +91,11 @@ def audit(
         Beside ``features`` or ``pred_probs``; rows of one group never vouch for each other.
     device : str
         Of the encoder.
+    zero_shot : bool
+        Images are also compared with prompts of the classes: ``encoder`` is a vision-language model. Adds the
+        evidence ``zero_shot`` and ``clipcleaner``.
+    prompts : path or Prompts, optional
+        For ``zero_shot``: phrases of each class, see ``docs/encoders.md``; by default the class names alone.
     read_options : mapping, optional
         Options of `tamis.read`, such as ``{"label": "category"}``.
 
@@ -130,6 +138,8 @@ def audit(
             has_named_columns=is_named or class_names is not None,
             memory_budget=memory_budget,
             device=device,
+            zero_shot=zero_shot,
+            prompts=prompts,
         )
     input_hash = _input_hash(material)
     store = StageStore(None if folder is None else folder / STAGES, input_hash)
@@ -143,6 +153,8 @@ def audit(
             "memory_budget": memory_budget,
             "out_of_sample": out_of_sample,
             "device": device,
+            "zero_shot": zero_shot,
+            "prompts": None if prompts is None else str(prompts),
         }
         write_run(
             result, folder, started=started, config=config, input_hash=input_hash, timings=clock.seconds
@@ -272,6 +284,8 @@ def _input_hash(material: Material) -> str:
         digest.update(np.ascontiguousarray(some).tobytes())
     if material.pred_probs is not None:
         digest.update(np.ascontiguousarray(material.pred_probs).tobytes())
+    for texts in material.text_features or ():
+        digest.update(str(texts.shape).encode() + np.ascontiguousarray(texts).tobytes())
     digest.update(json.dumps([_ARITHMETIC, versions()], sort_keys=True).encode())
     return digest.hexdigest()
 

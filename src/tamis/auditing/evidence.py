@@ -10,6 +10,7 @@ import torch
 
 from tamis.auditing.material import Material
 from tamis.auditing.rows import Rows
+from tamis.auditing.zero_shot import weigh_zero_shot
 from tamis.neighbors import Neighbors, neighbor_vote
 from tamis.runs import StageStore
 from tamis.statistics.folds import assign_folds
@@ -70,12 +71,16 @@ def weigh(material: Material, rows: Rows, neighbors: Neighbors | None, store: St
     probe, notes = _choose_probe(material, rows)
     first = [_stage(store, "log_probs", lambda: _first_log_probs(material, rows, probe))]
     first += _log_votes(material, rows, neighbors, None)
+    zero_shot = weigh_zero_shot(material.features, material.text_features, rows, store)
     # Row i of `log_probs` is log P(class); the column of the given label is the first piece of evidence.
     m = np.arange(len(rows.codes))
     scores: dict[str, FloatArray] = {"self_confidence": np.exp(first[0][m, rows.codes].astype(np.float64))}
     if neighbors is not None:
         votes = np.exp(first[1][m, rows.codes].astype(np.float64)) - _VOTE_FLOOR
         scores["neighbor_vote"] = np.clip(votes, 0.0, 1.0)
+    if zero_shot is not None:
+        first.append(zero_shot.log_probs)
+        scores |= zero_shot.scores
     if not any(tells_classes_apart(each, rows.codes) for each in first):
         return None
     model = fit_noise_model(first, rows.codes)
@@ -85,6 +90,7 @@ def weigh(material: Material, rows: Rows, neighbors: Neighbors | None, store: St
     if probe is not None:
         # Given probabilities come from another model, often a better one: they stay. Our own are replaced.
         kept = first[:1] if material.pred_probs is not None else []
+        kept += [] if zero_shot is None else [zero_shot.log_probs]
         del first, evidence  # each matrix is as large as the posterior: free them before the next ones
         evidence = [_stage(store, "second_log_probs", lambda: probe(posterior, "second round"))]
         evidence += _log_votes(material, rows, neighbors, posterior) + kept

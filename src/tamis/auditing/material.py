@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from tamis.auditing.zero_shot import PromptChoice, embed_prompts, vision_language_encoder
 from tamis.data import Dataset, feature_digests
 from tamis.data.arrays import as_array
 from tamis.errors import InputError
@@ -37,6 +38,8 @@ class Material:
     notes : tuple of str
     speed : float or None
         Images or texts encoded per second; None where nothing was encoded.
+    text_features : tuple of K arrays (m_c, d), or None
+        Embeddings of the prompts of each class.
     """
 
     dataset: Dataset
@@ -46,6 +49,7 @@ class Material:
     unreadable: Mapping[int, str]
     notes: tuple[str, ...]
     speed: float | None = None
+    text_features: tuple[FloatArray, ...] | None = None
 
     @property
     def shows_duplicates(self) -> bool:
@@ -61,6 +65,8 @@ def gather(
     has_named_columns: bool,
     memory_budget: str | int | None,
     device: str,
+    zero_shot: bool = False,
+    prompts: PromptChoice = None,
 ) -> Material:
     """Collect what can be audited, encoding images or texts where there is nothing else.
 
@@ -75,6 +81,12 @@ def gather(
         pred_probs, found = _usable_probs(dataset, dataset.pred_probs, out_of_sample, has_named_columns)
         notes += found
     features, speed = _features(dataset, unreadable), None
+    texts = None
+    if zero_shot:
+        encoder = vision_language_encoder(dataset, encoder, device)
+        texts = embed_prompts(dataset, encoder, prompts)
+    elif prompts is not None:
+        raise InputError("prompts were given without zero_shot; set zero_shot, or leave them out")
     if encoder is not None and not dataset.inputs:
         raise InputError(
             f"encoder is {encoder!r}, but the data hold no images or texts to encode; leave it out"
@@ -103,6 +115,7 @@ def gather(
         unreadable,
         tuple(notes),
         speed,
+        texts,
     )
 
 
