@@ -15,12 +15,12 @@ import numpy.typing as npt
 
 from tamis.errors import InputError, TamisWarning
 from tamis.statistics.confident_rows import guess_counts, mean_thresholds, row_guesses
-from tamis.statistics.joint_estimates import calibrate_confident_joint, refuse_multi_label
+from tamis.statistics.joint_estimates import calibrated_counts, refuse_multi_label
 from tamis.statistics.labelled_rows import LabelledRows, Survey, survey
 from tamis.statistics.probability_values import ArrayLike
 from tamis.statistics.prune_counts import checked_joint, removal_counts, removals_that_sum_to
 from tamis.statistics.pruning import Pruning, by_class, by_noise_rate, warn_of_small_classes
-from tamis.statistics.quality_formulas import QualityMethod, row_scores
+from tamis.statistics.quality_formulas import QualityMethod, check_method, row_scores
 from tamis.types import BoolArray, FloatArray, IntArray
 
 FilterBy: TypeAlias = Literal[
@@ -141,6 +141,7 @@ def find_label_issues(
     refuse_multi_label(multi_label)
     wishes = _Wishes(filter_by, frac_noise, num_to_remove_per_class, min_examples_per_class, confident_joint)
     _check_wishes(wishes, n_jobs)
+    is_adjusted = _is_adjusted(return_indices_ranked_by or "self_confidence", rank_by_kwargs)
     rows = LabelledRows(labels, pred_probs)
     seen = survey(rows)
     mask = _mask(rows, seen, wishes)
@@ -148,7 +149,7 @@ def find_label_issues(
         print(f"Number of label issues found: {int(mask.sum())}")
     if return_indices_ranked_by is None:
         return mask
-    return _ranked(rows, seen, mask, return_indices_ranked_by, rank_by_kwargs)
+    return _ranked(rows, seen, mask, return_indices_ranked_by, is_adjusted)
 
 
 def order_label_issues(
@@ -184,6 +185,7 @@ def order_label_issues(
     >>> order_label_issues([True, False, True], [0, 0, 1], [[0.3, 0.7], [0.9, 0.1], [0.8, 0.2]])
     array([2, 0])
     """
+    is_adjusted = _is_adjusted(rank_by, rank_by_kwargs)
     rows = LabelledRows(labels, pred_probs)
     mask = np.asarray(label_issues_mask)
     if mask.shape != (rows.n_samples,) or mask.dtype != np.bool_:
@@ -191,7 +193,7 @@ def order_label_issues(
             f"label_issues_mask has shape {mask.shape} and dtype {mask.dtype}; "
             f"expected ({rows.n_samples},) bool, as find_label_issues returns it"
         )
-    return _ranked(rows, survey(rows), mask, rank_by, rank_by_kwargs)
+    return _ranked(rows, survey(rows), mask, rank_by, is_adjusted)
 
 
 def find_predicted_neq_given(
@@ -245,7 +247,7 @@ def find_label_issues_using_argmax_confusion_matrix(
     pairs = survey(rows).predicted.astype(np.int64) * rows.n_classes + rows.codes
     joint = np.bincount(pairs, minlength=rows.n_classes**2).reshape(rows.n_classes, rows.n_classes).T
     if calibrate:
-        joint = calibrate_confident_joint(joint, rows.codes)
+        joint = calibrated_counts(joint, rows.label_counts)
     return cast(BoolArray, find_label_issues(labels, pred_probs, confident_joint=joint, filter_by=filter_by))
 
 
@@ -291,7 +293,7 @@ def _pruned(rows: LabelledRows, seen: Survey, wishes: _Wishes) -> BoolArray:
     at_least = wishes.min_examples_per_class
     if wishes.confident_joint is None:
         guesses = row_guesses(rows, seen, _thresholds(rows, seen))
-        joint = calibrate_confident_joint(guess_counts(rows.codes, guesses, rows.n_classes), rows.codes)
+        joint = calibrated_counts(guess_counts(rows.codes, guesses, rows.n_classes), rows.label_counts)
         del guesses
     else:
         joint = checked_joint(wishes.confident_joint, rows.n_classes, "confident_joint")
@@ -317,17 +319,17 @@ def _lowest(scores: FloatArray, count: int) -> BoolArray:
     return mask
 
 
-def _ranked(
-    rows: LabelledRows,
-    seen: Survey,
-    mask: BoolArray,
-    method: QualityMethod,
-    options: Mapping[str, bool] | None,
-) -> IntArray:
+def _is_adjusted(method: QualityMethod, options: Mapping[str, bool] | None) -> bool:
+    check_method(method)
     unknown = set(options or {}) - {"adjust_pred_probs"}
     if unknown:
         raise InputError(f"rank_by_kwargs has {sorted(unknown)}; the only legal key is 'adjust_pred_probs'")
-    is_adjusted = bool((options or {}).get("adjust_pred_probs", False))
+    return bool((options or {}).get("adjust_pred_probs", False))
+
+
+def _ranked(
+    rows: LabelledRows, seen: Survey, mask: BoolArray, method: QualityMethod, is_adjusted: bool
+) -> IntArray:
     chosen = np.flatnonzero(mask)
     thresholds = _thresholds(rows, seen) if is_adjusted else None
     scores = row_scores(rows, method, thresholds=thresholds, compat=True, chosen=chosen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tamis.statistics.labelled_rows import LabelledRows, Survey, entries, rows_by_class
+from tamis.statistics.labelled_rows import LabelledRows, Survey, code_counts, entries, rows_by_class
 from tamis.types import FloatArray, IntArray
 
 SLACK = 1e-6
@@ -39,7 +39,7 @@ def mean_thresholds(given: FloatArray, codes: IntArray, n_classes: int) -> Float
     array([0.5, 2. ])
     """
     means = [given[rows].mean() for _, rows in rows_by_class(codes, n_classes)]
-    is_present = np.bincount(codes, minlength=n_classes) > 0
+    is_present = code_counts(codes, n_classes) > 0
     thresholds = np.full(n_classes, ABSENT, dtype=given.dtype if is_present.all() else np.float64)
     thresholds[is_present] = means
     return np.clip(thresholds, SMALLEST_THRESHOLD, None)
@@ -110,13 +110,15 @@ def guess_counts(codes: IntArray, guesses: IntArray, n_classes: int) -> IntArray
     array([[1, 0],
            [1, 1]])
     """
-    counts = np.zeros(n_classes * n_classes, dtype=np.int64)
+    counts: IntArray | None = None
     step = max(n_classes * n_classes, 65_536)
     for start in range(0, len(codes), step):
         guess = guesses[start : start + step].astype(np.int64)
         is_counted = guess < n_classes
         pairs = guess[is_counted] * n_classes + codes[start : start + step][is_counted]
-        counts += np.bincount(pairs, minlength=n_classes * n_classes)
+        found = np.bincount(pairs, minlength=n_classes * n_classes)
+        counts = found if counts is None else np.add(counts, found, out=counts)
+    assert counts is not None  # LabelledRows has at least one row
     # Column by column in memory: sums over the whole matrix then add in the order of the reference.
     joint = counts.reshape(n_classes, n_classes).T
     np.fill_diagonal(joint, joint.diagonal().clip(min=1))

@@ -22,7 +22,7 @@ from tamis.types import FloatArray, IntArray
 
 EstimationMethod: TypeAlias = Literal["off_diagonal", "off_diagonal_calibrated", "off_diagonal_custom"]
 
-_ROUNDED_ELEMENTS = 2**18
+_ROUNDED_ELEMENTS = 2**16
 
 
 class NoiseEstimates(NamedTuple):
@@ -153,7 +153,7 @@ def compute_confident_joint(
     seen = survey(rows)
     guesses = row_guesses(rows, seen, _thresholds(rows, seen, thresholds))
     joint = guess_counts(rows.codes, guesses, rows.n_classes)
-    joint = calibrate_confident_joint(joint, rows.codes) if calibrate else joint
+    joint = calibrated_counts(joint, rows.label_counts) if calibrate else joint
     if not return_indices_of_off_diagonals:
         return joint
     return joint, np.flatnonzero((guesses != rows.codes) & (guesses < rows.n_classes))
@@ -190,7 +190,19 @@ def calibrate_confident_joint(
     refuse_multi_label(multi_label)
     raw = np.asarray(confident_joint)
     joint = checked_joint(raw, len(raw) if raw.ndim else 0, "confident_joint")
-    scaled = scaled_counts(joint, _label_counts(labels, len(joint)))
+    return calibrated_counts(joint, _label_counts(labels, len(joint)))
+
+
+def calibrated_counts(joint: FloatArray | IntArray, label_counts: IntArray) -> IntArray:
+    """Return `calibrate_confident_joint` for labels that have been counted already.
+
+    Examples
+    --------
+    >>> calibrated_counts(np.array([[3, 1], [0, 2]]), np.array([8, 4]))
+    array([[6, 2],
+           [0, 4]])
+    """
+    scaled = scaled_counts(joint, label_counts)
     whole = np.empty(scaled.shape, dtype=np.int64)
     step = max(1, _ROUNDED_ELEMENTS // len(joint))
     for start in range(0, len(joint), step):

@@ -24,6 +24,8 @@ SLACK = 1e-6
 BLOCK_ELEMENTS = 2**18
 """Probabilities looked at together."""
 
+_COUNTED_ROWS = 2**16
+
 
 class LabelledRows:
     """An (n, K) matrix of probabilities and (n,) label codes; values are checked by `survey`.
@@ -54,7 +56,7 @@ class LabelledRows:
         codes = label_codes(labels, n_samples=self.n_samples, n_classes=self.n_classes)
         # One or two bytes a row; the code K is left free for "no class".
         self.codes = codes.astype(np.min_scalar_type(self.n_classes), copy=False)
-        self.label_counts = np.bincount(codes, minlength=self.n_classes)
+        self.label_counts = code_counts(self.codes, self.n_classes)
 
     def blocks(self) -> Iterator[tuple[slice, FloatArray]]:
         """Yield (rows, C-contiguous probabilities) from the first row to the last."""
@@ -133,15 +135,29 @@ def entries(block: FloatArray, columns: IntArray) -> FloatArray:
     return block.reshape(-1).take(offsets)
 
 
+def code_counts(codes: IntArray, n_classes: int) -> IntArray:
+    """Count every code below K; bincount() would first widen all of them to eight bytes.
+
+    Examples
+    --------
+    >>> code_counts(np.array([2, 0, 2], dtype=np.uint8), 3)
+    array([1, 0, 2])
+    """
+    counts = np.zeros(n_classes, dtype=np.int64)
+    for start in range(0, len(codes), _COUNTED_ROWS):
+        counts += np.bincount(codes[start : start + _COUNTED_ROWS], minlength=n_classes)[:n_classes]
+    return counts
+
+
 def rows_by_class(codes: IntArray, n_classes: int) -> Iterator[tuple[int, IntArray]]:
-    """Yield every class that occurs with its rows, in order.
+    """Yield every class that occurs with its rows, in order; codes from K on belong to none.
 
     Examples
     --------
     >>> [(k, rows.tolist()) for k, rows in rows_by_class(np.array([2, 0, 2]), 3)]
     [(0, [1]), (2, [0, 2])]
     """
-    counts = np.bincount(codes, minlength=n_classes)
+    counts = code_counts(codes, n_classes)
     if codes.dtype == np.uint8:
         # A look at every byte for each class costs less than an order of all rows, and keeps less.
         for k in np.flatnonzero(counts).tolist():

@@ -8,7 +8,6 @@ reaches beyond them.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +16,9 @@ from tamis.errors import TamisWarning
 from tamis.statistics.labelled_rows import SLACK, LabelledRows, Survey, rows_by_class
 from tamis.types import BoolArray, FloatArray, IntArray
 
-_GROUP_ELEMENTS = 2**18
+_TAKEN_ELEMENTS = 2**19
+_COLUMN_ELEMENTS = 2**16
+_SORTED_TOGETHER = 512
 
 
 class Pruning(NamedTuple):
@@ -55,10 +56,15 @@ def by_noise_rate(pruning: Pruning) -> BoolArray:
     (n,) bool array
         Without rows whose given label is the most likely one.
     """
-    mask = np.zeros(pruning.rows.n_samples, dtype=np.bool_)
-    for k, suspects in _suspects_by_class(pruning):
-        mask[suspects] = _suspects_to_remove(pruning, k, suspects)
-    return mask
+    nobody = pruning.rows.codes.dtype.type(pruning.rows.n_classes)
+    # Codes of the suspects; a row that is no suspect, or turns out to stay, has the code K of no class.
+    codes = np.where(pruning.seen.is_supported, nobody, pruning.rows.codes)
+    for k, suspects in rows_by_class(codes, pruning.rows.n_classes):
+        if pruning.is_pruned(k):
+            codes[suspects[~_suspects_to_remove(pruning, k, suspects)]] = nobody
+        else:
+            codes[suspects] = nobody
+    return codes < nobody
 
 
 def by_class(pruning: Pruning) -> BoolArray:
@@ -114,13 +120,6 @@ def least(pruning: Pruning, values: FloatArray, members: IntArray, count: int) -
     return mask
 
 
-def _suspects_by_class(pruning: Pruning) -> Iterator[tuple[int, IntArray]]:
-    suspects = np.flatnonzero(~pruning.seen.is_supported)
-    for k, places in rows_by_class(pruning.rows.codes[suspects], pruning.rows.n_classes):
-        if pruning.is_pruned(k):
-            yield k, suspects[places]
-
-
 def _suspects_to_remove(pruning: Pruning, k: int, suspects: IntArray) -> BoolArray:
     """Return which suspects of class ``k`` are removed in favour of any other class."""
     numbers = pruning.counts[k].copy()
@@ -128,28 +127,20 @@ def _suspects_to_remove(pruning: Pruning, k: int, suspects: IntArray) -> BoolArr
     others = np.flatnonzero(numbers > 0)
     flagged = np.zeros(len(suspects), dtype=np.bool_)
     beyond = []
-    step = max(1, _GROUP_ELEMENTS // len(suspects))
+    step = max(1, _COLUMN_ELEMENTS // len(suspects))
+    is_taken = len(suspects) * pruning.rows.n_classes <= _TAKEN_ELEMENTS and 4 * len(others) >= len(numbers)
+    taken = pruning.rows.take(suspects).T if is_taken else None
     for start in range(0, len(others), step):
         columns = others[start : start + step]
-        support = _support(pruning, k, suspects, columns)  # (columns, suspects)
+        # A row for each class, (columns, suspects); less support = more suspicious.
+        probs = pruning.rows.probs[suspects, columns[:, None]] if taken is None else taken[columns]
+        support = pruning.seen.given[suspects] - probs
         cuts, is_within = _cuts(support, numbers[columns])
         flagged |= (support <= cuts[:, None]).any(axis=0)
         beyond += columns[~is_within].tolist()
     if beyond and not flagged.all():
         flagged |= _beyond_suspects(pruning, k, suspects, beyond)
     return flagged
-
-
-def _support(pruning: Pruning, k: int, suspects: IntArray, columns: IntArray) -> FloatArray:
-    """Return q_k - q_j of suspects, a row for each other class j; smaller = more suspicious."""
-    given = pruning.seen.given[suspects]
-    rows = pruning.rows
-    if len(columns) * 4 < rows.n_classes or len(suspects) * rows.n_classes > 2 * _GROUP_ELEMENTS:
-        probs = rows.probs[suspects, columns[:, None]]
-    else:
-        probs = rows.take(suspects).T[columns]
-    support: FloatArray = np.subtract(given, probs, out=np.ascontiguousarray(probs))
-    return support
 
 
 def _cuts(support: FloatArray, numbers: IntArray) -> tuple[FloatArray, BoolArray]:
@@ -162,15 +153,26 @@ def _cuts(support: FloatArray, numbers: IntArray) -> tuple[FloatArray, BoolArray
     kind = support.dtype.type
     # Rows that are no suspects have at least -1e-6, up to rounding.
     bound = -kind(max(2.0 * SLACK, 4.0 * float(np.finfo(support.dtype).eps)))
-    ordered = np.sort(support, axis=1)
-    places = np.arange(len(numbers))
-    last = ordered[places, np.minimum(numbers, n) - 1]
-    following = ordered[places, np.minimum(numbers, n - 1)]
+    last, following = _neighbours_of_cut(support, np.minimum(numbers, n))
     is_within = (numbers <= n) & (last < bound) & ((numbers == n) | (following > last))
-    below = np.nextafter(np.minimum(last, bound), kind(-np.inf))
-    return np.where(
-        is_within, last, np.where(numbers > n, np.nextafter(bound, kind(-np.inf)), below)
-    ), is_within
+    clear = np.where(numbers > n, bound, np.minimum(last, bound))
+    return np.where(is_within, last, np.nextafter(clear, kind(-np.inf))), is_within
+
+
+def _neighbours_of_cut(values: FloatArray, numbers: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Return, for each row, the value at place ``number`` from below, and the one after it (or the same)."""
+    n = values.shape[1]
+    places = np.arange(len(numbers))
+    if n <= _SORTED_TOGETHER:
+        ordered = np.sort(values, axis=1)
+        return ordered[places, numbers - 1], ordered[places, np.minimum(numbers, n - 1)]
+    last, following = np.empty_like(values[:, 0]), np.empty_like(values[:, 0])
+    for place, number in enumerate(numbers.tolist()):
+        after = min(number, n - 1)
+        parted = np.partition(values[place], after)
+        following[place] = parted[after]
+        last[place] = parted[:number].max()
+    return last, following
 
 
 def _beyond_suspects(pruning: Pruning, k: int, suspects: IntArray, others: list[int]) -> BoolArray:
@@ -179,8 +181,10 @@ def _beyond_suspects(pruning: Pruning, k: int, suspects: IntArray, others: list[
     given = pruning.seen.given[members]
     flagged = np.zeros(len(members), dtype=np.bool_)
     for j in others:
-        margin = pruning.rows.column(members, j) - given
-        flagged |= least(pruning, -margin, members, int(pruning.counts[k, j]))
+        margin = pruning.rows.column(members, j)
+        margin -= given
+        support = np.negative(margin, out=margin)
+        flagged |= least(pruning, support, members, int(pruning.counts[k, j]))
         if flagged.all():
             break
     found: BoolArray = flagged[np.searchsorted(members, suspects)]
