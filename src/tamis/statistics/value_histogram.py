@@ -170,7 +170,7 @@ class ValueHistogram:
             side[is_nearer] = 2 * place * _SIDE
             np.subtract(block, right, out=offsets, where=is_nearer)
         side += (offsets < 0) * _SIDE
-        distance = np.abs(offsets, dtype=np.float32, casting="same_kind").clip(_SMALLEST, _LARGEST)
+        distance = np.clip(np.abs(offsets), _SMALLEST, _LARGEST).astype(np.float32)
         # Exponent and leading mantissa bits of a positive float32, read as one integer, rise with the value.
         side += (distance.view(np.int32) >> _MANTISSA_SHIFT) - _FIRST
         return side, offsets
