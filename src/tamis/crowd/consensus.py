@@ -61,7 +61,7 @@ def require_answers(answers: Answers) -> None:
         if is_missing.any():
             at = int(np.argmax(is_missing))
             raise InputError(
-                f"{role} {listed[at]!r} has no answer ({int(is_missing.sum())} such); leave it out, "
+                f"{role} {listed.tolist()[at]!r} has no answer ({int(is_missing.sum())} such); leave it out, "
                 "or use Dawid-Skene, which allows it"
             )
 

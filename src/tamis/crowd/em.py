@@ -77,22 +77,22 @@ def iterate(
         Stop by crowd-kit's criterion, which counts the log prior once an answer instead of once a task, may
         fall, and stops where it falls; posteriors are then floored as there.
     """
-    n_answers, n_tasks = said.n_answers, len(beliefs.posteriors)
+    n_answers, n_tasks, possible = said.n_answers, len(beliefs.posteriors), beliefs.prior > 0
     last = -np.inf
     for _ in range(n_iter):
-        log_errors, log_prior = np.log(beliefs.errors), np.log(np.maximum(beliefs.prior, FLOOR))
+        log_errors, log_prior = np.log(beliefs.errors), log_of(beliefs.prior, possible)
         beliefs.posteriors, evidence = posteriors_of(said, log_errors, log_prior, gold)
         mass = column_sums(beliefs.posteriors)
         beliefs.prior = mass / n_tasks
         beliefs.expected = expected_counts(said, beliefs.posteriors)
         beliefs.errors = model(beliefs.expected)
-        new_errors, new_prior = np.log(beliefs.errors), np.log(np.maximum(beliefs.prior, FLOOR))
+        new_errors, new_prior = np.log(beliefs.errors), log_of(beliefs.prior, possible)
         if compat:
             bound = _answer_bound(said, beliefs, new_errors, new_prior)
         else:
             # The E-step made the bound equal to the evidence; the M-step adds the gain in expectation.
             bound = evidence + float((beliefs.expected * (new_errors - log_errors)).sum())
-            bound += float(mass @ (new_prior - log_prior))
+            bound += expectation(mass, new_prior) - expectation(mass, log_prior)
         beliefs.history.append(bound / n_answers)
         if beliefs.history[-1] - last < tol:
             beliefs.converged = True
@@ -101,6 +101,22 @@ def iterate(
     if compat:
         np.maximum(beliefs.posteriors, FLOOR, out=beliefs.posteriors)
     return beliefs
+
+
+def log_of(prior: FloatArray, possible: BoolArray) -> FloatArray:
+    """Return the log prior, floored at log 1e-10; minus infinity for classes that are not possible.
+
+    A class without a vote at the start stays without. Were it floored too, it would be a class to spare: the
+    likelihood grows by giving it any answers that fit no other class.
+    """
+    logs: FloatArray = np.where(possible, np.log(np.maximum(prior, FLOOR)), -np.inf)
+    return logs
+
+
+def expectation(mass: FloatArray, log_prior: FloatArray) -> float:
+    """Return the sum of mass times log prior, nothing times minus infinity being nothing."""
+    has_mass = np.isfinite(log_prior)
+    return float(mass[has_mass] @ log_prior[has_mass])
 
 
 def column_sums(values: FloatArray) -> FloatArray:
@@ -159,4 +175,4 @@ def _answer_bound(said: Said, beliefs: Beliefs, log_errors: FloatArray, log_prio
     per_class = beliefs.expected.sum(axis=0)  # (K,) answers, by true class
     floored = np.maximum(beliefs.posteriors, FLOOR)
     entropy = -float((floored * np.log(floored)).sum())
-    return float((beliefs.expected * log_errors).sum()) + float(per_class @ log_prior) + entropy
+    return float((beliefs.expected * log_errors).sum()) + expectation(per_class, log_prior) + entropy

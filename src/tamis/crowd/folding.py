@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from tamis.crowd.em import FLOOR, Beliefs, Gold, Model, clamp, column_sums, expected_counts, posteriors_of
+from tamis.crowd.em import (
+    Beliefs,
+    Gold,
+    Model,
+    clamp,
+    column_sums,
+    expectation,
+    expected_counts,
+    log_of,
+    posteriors_of,
+)
 from tamis.crowd.said import Said
 from tamis.types import FloatArray, IntArray
 
@@ -53,17 +63,18 @@ def fold_in(
     clamp(posteriors, gold)
     n_answers, last = float(other_counts.sum()) + said.n_answers, -np.inf
     _maximise(beliefs, said, posteriors, model, other_counts, other_mass, n_asked)
+    possible = beliefs.prior > 0
     for _ in range(n_iter):
-        log_errors, log_prior = _logs(beliefs)
+        log_errors, log_prior = np.log(beliefs.errors), log_of(beliefs.prior, possible)
         posteriors, evidence = posteriors_of(said, log_errors, log_prior, gold)
         local_counts, local_mass = _maximise(
             beliefs, said, posteriors, model, other_counts, other_mass, n_asked
         )
-        new_errors, new_prior = _logs(beliefs)
+        new_errors, new_prior = np.log(beliefs.errors), log_of(beliefs.prior, possible)
         # Evidence of the touched tasks less their expectation is their entropy; then the whole expectation.
-        bound = evidence - float((local_counts * log_errors).sum()) - float(local_mass @ log_prior)
+        bound = evidence - float((local_counts * log_errors).sum()) - expectation(local_mass, log_prior)
         bound += float((beliefs.expected * new_errors).sum())
-        bound += float((other_mass + local_mass) @ new_prior)
+        bound += expectation(other_mass + local_mass, new_prior)
         if bound - last < tol * n_answers:
             break
         last = bound
@@ -85,10 +96,6 @@ def _maximise(
     beliefs.prior = np.maximum(other_mass + local_mass, 0.0) / n_asked
     beliefs.errors = model(beliefs.expected)
     return local_counts, local_mass
-
-
-def _logs(beliefs: Beliefs) -> tuple[FloatArray, FloatArray]:
-    return np.log(beliefs.errors), np.log(np.maximum(beliefs.prior, FLOOR))
 
 
 def _vote_shares(said: Said, chosen: IntArray) -> FloatArray:

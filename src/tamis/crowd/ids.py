@@ -16,6 +16,7 @@ IdArray = npt.NDArray[np.generic]
 # Whole numbers that span at most this many times their count are coded by a table instead of a hash.
 _DENSE = 4
 _LEAST_SPAN = 65_536
+_NESTED = frozenset({list, tuple, dict, set, np.ndarray})
 
 
 class Coded(NamedTuple):
@@ -81,7 +82,7 @@ def code_among(values: object, ids: IdArray, name: str) -> IntArray:
     if array.dtype.kind in "fO" and present.any():
         # Whole numbers that became real numbers beside a missing value.
         array = array.astype(object)
-        array[present] = _tidy(np.asarray(array[present].tolist()), name)
+        array[present] = _tidy(array[present], name)
     codes = np.full(len(array), -1, dtype=np.int32)
     codes[present] = _index(ids).get_indexer(_index(array[present]))
     return codes
@@ -154,7 +155,7 @@ def _index(ids: IdArray) -> pd.Index:
 
 
 def _one_dimensional(values: object, name: str) -> IdArray:
-    array = values if isinstance(values, np.ndarray) else _as_numpy(values)
+    array = values if isinstance(values, np.ndarray) else _as_numpy(values, name)
     if array.ndim != 1:
         raise InputError(f"{name} has shape {array.shape}; expected one id a row, shape (n,)")
     if array.dtype.kind not in "iufbUSO":
@@ -162,12 +163,14 @@ def _one_dimensional(values: object, name: str) -> IdArray:
     return array
 
 
-def _as_numpy(values: object) -> IdArray:
+def _as_numpy(values: object, name: str) -> IdArray:
     if isinstance(values, list | tuple):
         # Element by element: numpy would turn [1, "a"] and ["a", None] into text.
         array = np.empty(len(values), dtype=object)
         array[:] = values
         kinds = {type(value) for value in values}
+        if not kinds.isdisjoint(_NESTED):
+            raise InputError(f"{name} holds lists; expected one id a row, text or a whole number")
         return np.asarray(values) if kinds in ({int}, {str}) else array
     array = np.asarray(values)
     return array.astype(object) if array.dtype.kind == "T" else array

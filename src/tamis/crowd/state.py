@@ -108,7 +108,7 @@ class CrowdState:
             np.concatenate([getattr(part, role) for part in self._parts])
             for role in ("task", "worker", "label")
         )
-        rows = np.arange(len(task))
+        rows = self._parts[0].rows if len(self._parts) == 1 else np.arange(len(task))
         return replace(self._now, task=task, worker=worker, label=label, rows=rows)
 
     @property

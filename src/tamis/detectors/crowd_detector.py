@@ -98,7 +98,7 @@ class CrowdDetector(Detector):
         label = code_among(asked.classes, self.classes_, "label")
         for name, codes, ids in (("task", task, asked.tasks), ("label", label, asked.classes)):
             if (codes < 0).any():
-                stray = ids[int(np.argmax(codes < 0))]
+                stray = ids.tolist()[int(np.argmax(codes < 0))]
                 raise InputError(f"{name} {stray!r} was never fitted; add its answers by partial_fit first")
         scores: FloatArray = self.posteriors_[task[asked.task], label[asked.label]]
         return scores

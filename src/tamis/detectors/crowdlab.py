@@ -130,8 +130,9 @@ def match_probabilities(answers: object, pred_probs: ArrayLike | pd.DataFrame) -
         columns = code_among(judged.classes, pred_probs.columns.to_numpy(), "pred_probs")
         for name, codes, ids in (("task", rows, judged.tasks), ("class", columns, judged.classes)):
             if (codes < 0).any():
+                stray = ids.tolist()[int(np.argmax(codes < 0))]
                 raise InputError(
-                    f"pred_probs has nothing for {name} {ids[int(np.argmax(codes < 0))]!r}; index it by task "
+                    f"pred_probs has nothing for {name} {stray!r}; index it by task "
                     "ids and name its columns by classes"
                 )
         return judged, check_probabilities(pred_probs.to_numpy()[rows][:, columns])
