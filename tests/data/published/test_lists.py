@@ -22,7 +22,7 @@ def test_lines_keep_their_numbers(tmp_path):
 
 def test_heading_and_repeated_keys(tmp_path):
     path = written(tmp_path, "name,label\na,1\na,0\n")
-    pairs = read_pairs(path, separator=",", heading="name", may_repeat=True)
+    pairs = list(read_pairs(path, separator=",", heading="name", may_repeat=True))
     assert [code for _, _, code in pairs] == [1, 0]
 
 
@@ -49,20 +49,20 @@ def test_heading_and_repeated_keys(tmp_path):
 def test_what_is_wrong_is_told_with_file_and_line(tmp_path, text, message):
     path = written(tmp_path, text)
     with pytest.raises(InputError, match=message) as caught:
-        read_pairs(path, n_classes=3)
+        list(read_pairs(path, n_classes=3))
     assert str(path) in str(caught.value)
 
 
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match=r"cannot be read .No such file"):
-        read_keys(tmp_path / "none.txt")
+        list(read_keys(tmp_path / "none.txt"))
     with pytest.raises(InputError, match="cannot be read"):
-        read_keys(tmp_path)
+        list(read_keys(tmp_path))
     with pytest.raises(InputError, match="'a' stands in line 1 already"):
-        read_keys(written(tmp_path, "a\na\n"))
+        list(read_keys(written(tmp_path, "a\na\n")))
 
 
 def test_long_lines_are_shortened(tmp_path):
     with pytest.raises(InputError) as caught:
-        read_pairs(written(tmp_path, "x" * 500))
+        list(read_pairs(written(tmp_path, "x" * 500)))
     assert len(str(caught.value)) < 400

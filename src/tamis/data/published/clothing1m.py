@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from tamis.data.dataset import Dataset
 from tamis.data.published.image_rows import dataset_of_rows, existing_folder, files_below
-from tamis.data.published.lists import Line, read_keys, read_lines, read_pairs
+from tamis.data.published.lists import read_keys, read_lines, read_pairs
 from tamis.errors import InputError
 
 SPLITS = ("noisy_train", "clean_train", "clean_val", "clean_test")
@@ -75,16 +75,17 @@ def _labels(path: Path) -> dict[str, int]:
 
 
 def _keys(lists: Path, noisy: dict[str, int], clean: dict[str, int]) -> tuple[list[str], list[str]]:
-    keys: dict[str, Line] = {}
+    keys: dict[str, tuple[str, int]] = {}
     splits = []
     for split in SPLITS:
         path = lists / f"{split}_key_list.txt"
         for line, key in read_keys(path) if path.exists() else []:
             if key not in (noisy if split == "noisy_train" else clean):
                 raise line.error(f"the file has no label in {split.split('_')[0]}_label_kv.txt")
-            before = keys.setdefault(key, line)
-            if before is not line:
-                raise line.error(f"the file stands in {before.path.name}, line {before.number} already")
+            here = (path.name, line.number)
+            list_name, number = keys.setdefault(key, here)
+            if (list_name, number) != here:
+                raise line.error(f"the file stands in {list_name}, line {number} already")
             splits.append(split)
     if not keys:
         raise InputError(f"{lists} holds no key list; expected {SPLITS[0]}_key_list.txt, for example")

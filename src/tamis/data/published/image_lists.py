@@ -55,7 +55,7 @@ def read_image_list(path: str | Path, *, images: str | Path | None = None) -> Da
     """
     source = Path(path)
     # An address may stand under two labels: what must be different are the files.
-    rows = read_pairs(source, separator=",", may_repeat=True)
+    rows = list(read_pairs(source, separator=",", may_repeat=True))
     names = _local_names([(key, code) for _, key, code in rows])
     _check_once(rows, names)
     companion, clean, is_open = _companions(source)

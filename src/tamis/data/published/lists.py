@@ -76,8 +76,8 @@ def read_pairs(
     n_classes: int | None = None,
     heading: str | None = None,
     may_repeat: bool = False,
-) -> list[tuple[Line, str, int]]:
-    """Return the lines ``<key><separator><label id>`` of a list as (line, key, label).
+) -> Iterator[tuple[Line, str, int]]:
+    """Yield the lines ``<key><separator><label id>`` of a list as (line, key, label).
 
     The separator counts where it stands last, so keys may hold it too. A first line that begins with
     ``heading`` is passed over. With ``may_repeat`` a key may occur twice.
@@ -87,7 +87,6 @@ def read_pairs(
     InputError
         With file and line: no separator or key, a label that is not legal, a key that occurs twice.
     """
-    pairs = []
     seen: dict[str, int] = {}
     for line in read_lines(path):
         if heading is not None and line.number == 1 and line.text.startswith(heading):
@@ -100,25 +99,22 @@ def read_pairs(
             )
         if not may_repeat:
             _note_key(seen, key, line)
-        pairs.append((line, key, line.code(label, n_classes)))
-    return pairs
+        yield line, key, line.code(label, n_classes)
 
 
-def read_keys(path: Path) -> list[tuple[Line, str]]:
-    """Return the lines of a list of keys, one key a line.
+def read_keys(path: Path) -> Iterator[tuple[Line, str]]:
+    """Yield the lines of a list of keys, one key a line.
 
     Raises
     ------
     InputError
         A key occurs twice, with file and both lines.
     """
-    keys = []
     seen: dict[str, int] = {}
     for line in read_lines(path):
         key = line.text.strip()
         _note_key(seen, key, line)
-        keys.append((line, key))
-    return keys
+        yield line, key
 
 
 def _note_key(seen: dict[str, int], key: str, line: Line) -> None:
