@@ -10,11 +10,11 @@ import torch
 from tamis.neighbors.masks import Forbidden
 from tamis.neighbors.vectors import UnitRows
 
-Precision: TypeAlias = Literal["float32", "bfloat16"]
+BlockPrecision: TypeAlias = Literal["float32", "bfloat16"]
 
 _GROUP = 64
 # Candidates beyond k. On 50,000 x 256 image features 16 were enough to prove every row in bfloat16.
-_MARGIN: dict[Precision, int] = {"float32": 8, "bfloat16": 24}
+_MARGIN: dict[BlockPrecision, int] = {"float32": 8, "bfloat16": 24}
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Scorer:
     """
 
     def __init__(
-        self, reference: UnitRows, forbidden: Forbidden, *, precision: Precision, k: int, panel: int
+        self, reference: UnitRows, forbidden: Forbidden, *, precision: BlockPrecision, k: int, panel: int
     ) -> None:
         self._reference = reference
         self._forbidden = forbidden

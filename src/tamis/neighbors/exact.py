@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 
 from tamis.neighbors.masks import Forbidden
@@ -114,3 +116,35 @@ def _best_with_ties(
     tied, tied_position = ranks.topk(count, dim=1, largest=False)
     tied_values = last.expand_as(tied).masked_fill(torch.isinf(tied), -torch.inf)
     return torch.cat([values, tied_values], dim=1), torch.cat([position, tied_position], dim=1)
+
+
+def pair_values(
+    left: torch.Tensor, right: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
+) -> torch.Tensor:
+    """Return the exact similarities of pairs.
+
+    Parameters
+    ----------
+    left : (b, d) float64 tensor of unit rows on the grid
+    right : (w, d) float64 tensor of unit rows on the grid
+    rows : (p,) int64 tensor
+        Rows of ``left``, ascending.
+    columns : (p,) int64 tensor
+        Rows of ``right``.
+
+    Returns
+    -------
+    torch.Tensor
+        (p,) float64.
+    """
+    ends = torch.bincount(rows, minlength=len(left)).cumsum(0)
+    starts = torch.cat([ends.new_zeros(1), ends])
+    # A product of which only the entries of a sparse pattern are computed: no copies of rows.
+    zeros = torch.zeros(len(rows), dtype=left.dtype, device=left.device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        pattern = torch.sparse_csr_tensor(
+            starts, columns, zeros, size=(len(left), len(right)), check_invariants=False
+        )
+        product: torch.Tensor = torch.sparse.sampled_addmm(pattern, left, right.T, beta=0.0)
+    return product.values()

@@ -51,6 +51,36 @@ class Forbidden:
             columns = self.reference_groups[start:stop].to(scores.device)
             _forbid_groups(scores, groups, columns, grouped)
 
+    def apply_at(
+        self, scores: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, lowest: float
+    ) -> None:
+        """Set forbidden entries of a block of any rows and columns to ``lowest``, in place.
+
+        Rows without direction are not looked for: leave them out of ``columns``.
+
+        Parameters
+        ----------
+        scores : (b, w) tensor
+        rows : (b,) int64 tensor
+            Query rows.
+        columns : (w,) int64 tensor
+            Reference rows, in any order.
+        lowest : float
+        """
+        if self.own_column is not None:
+            own = self.own_column[rows]
+            ordered, where = columns.sort()
+            place = torch.searchsorted(ordered, own).clamp_(max=len(columns) - 1)
+            inside = (ordered[place] == own).nonzero()[:, 0]
+            scores[inside, where[place[inside]]] = lowest
+        if self.query_groups is not None and self.reference_groups is not None:
+            groups, others = self.query_groups[rows], self.reference_groups[columns]
+            # Most tiles share few groups or none: only their rows and columns are compared.
+            grouped = ((groups >= 0) & torch.isin(groups, others)).nonzero()[:, 0]
+            shared = torch.isin(others, groups[grouped]).nonzero()[:, 0]
+            row, column = (groups[grouped].unsqueeze(1) == others[shared]).nonzero(as_tuple=True)
+            scores[grouped[row], shared[column]] = lowest
+
 
 def _forbid_groups(
     scores: torch.Tensor, groups: torch.Tensor, columns: torch.Tensor, grouped: torch.Tensor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -12,19 +12,21 @@ import torch
 
 from tamis.errors import InputError
 from tamis.memory import parse_memory_budget
-from tamis.neighbors.candidates import Candidates, Precision, Scorer
+from tamis.neighbors.candidates import BlockPrecision, Candidates, Scorer
 from tamis.neighbors.checks import check_counts, dense_groups, tie_ranks
 from tamis.neighbors.exact import exact_values, exhaustive, order
+from tamis.neighbors.formats import Format, Precision
 from tamis.neighbors.masks import Forbidden
-from tamis.neighbors.precision import faster_precision
+from tamis.neighbors.plan import FEWEST_SWEPT, SWEPT_TOGETHER, Plan, plan_search
+from tamis.neighbors.precision import choose_format, faster_precision
+from tamis.neighbors.sides import Side
+from tamis.neighbors.sweep import Sweep
 from tamis.neighbors.vectors import Matrix, UnitRows
 from tamis.progress import track
 from tamis.types import IntArray
 
 _Found: TypeAlias = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Values (b, c), columns (b, c), and whether each row is proven (b,)."""
-
-_DEFAULT_BUDGET = 2**30
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,6 @@ class Neighbors:
 
     indices: npt.NDArray[np.int64]
     similarities: npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class _Blocks:
-    """How many rows are worked on at once."""
-
-    queries: int
-    panel: int
-    holds_reference: bool
 
 
 def nearest_neighbors(
@@ -98,8 +91,8 @@ def nearest_neighbors(
         Whether all-zero rows, which have no direction, are accepted. They get no neighbours and are nobody's.
     memory_budget : str, int or None
         Such as "64MiB", beside the arrays passed in and the answer; None allows about 1 GiB.
-    precision : {"auto", "float32", "bfloat16"}
-        Of the proposing product; "auto" times both once.
+    precision : {"auto", "float32", "bfloat16", "int8"}
+        Of the proposing product; "auto" times all once and looks at a sample of the rows.
     device : str
         A torch device.
 
@@ -121,8 +114,8 @@ def nearest_neighbors(
     array([1, 0, 1])
     """
     n_reference = check_counts(queries, reference, reference_rows, k=k)
-    if precision not in ("auto", "float32", "bfloat16"):
-        raise InputError(f"precision is {precision!r}; choose 'auto', 'float32' or 'bfloat16'")
+    if precision not in ("auto", "float32", "bfloat16", "int8"):
+        raise InputError(f"precision is {precision!r}; choose 'auto', 'float32', 'bfloat16' or 'int8'")
     if n_reference == 0 or len(queries) == 0:
         return _nothing(len(queries), k)
     rows = None if reference_rows is None else np.asarray(reference_rows, dtype=np.int64)
@@ -136,14 +129,13 @@ def nearest_neighbors(
         query_groups, reference_groups, rows, n=len(left), m=len(right), has_reference=reference is not None
     )
     ranks = tie_ranks(tie_keys, rows, len(left if reference is None else right))
-    blocks = _plan_blocks(right, parse_memory_budget(memory_budget))
-    if blocks.holds_reference:
+    plan = plan_search(left, right, k=k, budget=parse_memory_budget(memory_budget), device=device)
+    if plan.holds_reference:
         right.hold()
     own = _own_columns(len(left), rows) if exclude_self and reference is None else None
     forbidden = Forbidden(own, *groups, right.zero_rows() if allow_zero else None)
-    search = _Search(left, right, forbidden, k=k, tie_rank=ranks.to(device), blocks=blocks)
-    chosen = faster_precision(right.width, device) if precision == "auto" else precision
-    found = search.run(chosen, skip=left.zero_rows() if allow_zero else None)
+    search = _Search(left, right, forbidden, k=k, tie_rank=ranks.to(device), plan=plan)
+    found = search.run(precision, skip=left.zero_rows() if allow_zero else None)
     if rows is None:
         return found
     return Neighbors(np.where(found.indices >= 0, rows[found.indices], -1), found.similarities)
@@ -160,29 +152,61 @@ class _Search:
         *,
         k: int,
         tie_rank: torch.Tensor,
-        blocks: _Blocks,
+        plan: Plan,
     ) -> None:
         self._queries = queries
         self._reference = reference
         self._forbidden = forbidden
         self._k = k
         self._tie_rank = tie_rank
-        self._blocks = blocks
+        self._plan = plan
         self._found = _nothing(len(queries), k)
 
-    def run(self, precision: Precision, *, skip: torch.Tensor | None) -> Neighbors:
+    def run(self, precision: Precision | Literal["auto"], *, skip: torch.Tensor | None) -> Neighbors:
         """Search all queries but the skipped ones."""
         n = len(self._queries)
         pending = torch.arange(n) if skip is None else (~skip).nonzero()[:, 0]
-        stages: tuple[Precision, ...] = ("bfloat16", "float32") if precision == "bfloat16" else ("float32",)
+        if self._plan.sweeps:
+            pending = self._sweep(pending, precision)
+        first: BlockPrecision = "float32" if precision == "float32" or self._plan.sweeps else "bfloat16"
+        if precision == "auto" and not self._plan.sweeps:
+            first = faster_precision(self._reference.width, self._tie_rank.device.type)
+        stages: tuple[BlockPrecision, ...] = ("float32",) if first == "float32" else (first, "float32")
         for stage in stages:
             scorer = Scorer(
-                self._reference, self._forbidden, precision=stage, k=self._k, panel=self._blocks.panel
+                self._reference, self._forbidden, precision=stage, k=self._k, panel=self._plan.panel
             )
-            pending = self._pass(pending, self._proposer(scorer), self._blocks.queries)
+            pending = self._pass(pending, self._proposer(scorer), self._plan.queries)
         # The exhaustive stage keeps three float64 blocks where a product keeps one float32 block.
-        self._pass(pending, self._exhaustive, max(1, self._blocks.queries // 8))
+        self._pass(pending, self._exhaustive, max(1, self._plan.queries // 8))
         return self._found
+
+    def _sweep(self, rows: torch.Tensor, precision: Precision | Literal["auto"]) -> torch.Tensor:
+        """Search ``rows`` with one sweep over all pairs, keep what is proven and return the other rows."""
+        alive = torch.arange(len(self._reference))
+        if self._forbidden.dead_columns is not None:
+            alive = alive[~self._forbidden.dead_columns]
+        if len(alive) < FEWEST_SWEPT:
+            return rows
+        form = choose_format(precision, self._reference, alive, self._k)
+        right = Side(self._reference, alive, form)
+        unproven = []
+        with track("neighbours", total=len(rows)) as advance:
+            for left in [right] if self._queries is self._reference else self._left_sides(rows, form):
+                sweep = Sweep(left, right, form, self._forbidden, tie_rank=self._tie_rank, k=self._k)
+                for numbers, values, columns, is_proven in sweep.run():
+                    self._store(numbers[is_proven], values[is_proven], columns[is_proven])
+                    unproven.append(numbers[~is_proven])
+                    advance(len(numbers))
+                if not sweep.is_trusted:
+                    return rows
+        return torch.cat(unproven).sort().values
+
+    def _left_sides(self, rows: torch.Tensor, form: Format) -> Iterator[Side]:
+        for part in torch.split(rows, SWEPT_TOGETHER):
+            held = self._queries.subset(part.numpy())
+            held.hold()
+            yield Side(held, torch.arange(len(part)), form, part)
 
     def _pass(
         self, rows: torch.Tensor, find: Callable[[torch.Tensor, torch.Tensor], _Found], block: int
@@ -225,7 +249,7 @@ class _Search:
             rows,
             tie_rank=self._tie_rank,
             k=self._k,
-            panel=self._blocks.panel,
+            panel=self._plan.panel,
         )
         return values, columns, torch.ones(len(rows), dtype=torch.bool)
 
@@ -255,15 +279,3 @@ def _own_columns(n: int, rows: IntArray | None) -> torch.Tensor:
     own = np.full(n, -1, dtype=np.int64)
     own[rows] = np.arange(len(rows))
     return torch.from_numpy(own)
-
-
-def _plan_blocks(reference: UnitRows, budget: int | None) -> _Blocks:
-    allowed = _DEFAULT_BUDGET if budget is None else min(budget, _DEFAULT_BUDGET)
-    # Held rows take 4 bytes a value and, in bfloat16, 2 more.
-    holds = 6 * len(reference) * reference.width <= allowed // 2
-    scores = min(allowed // 8, 2**26) // 4
-    # Where the reference is read again for every block of queries, that block should be tall.
-    tall = 512 if holds else 4096
-    panel = max(64, min(len(reference), 32_768, scores // tall))
-    queries = max(1, min(tall, scores // panel))
-    return _Blocks(queries=queries, panel=panel, holds_reference=holds)

@@ -14,7 +14,8 @@ Matrix: TypeAlias = FloatArray | torch.Tensor
 """(n, d) floating point numpy array (also memory-mapped) or tensor."""
 
 _GRID = 2.0**24
-_ROWS_AT_ONCE = 4096
+# Some float64 copies of so many rows fit the cache of a core.
+_ROWS_AT_ONCE = 128
 
 
 def fixed_order_sum(values: torch.Tensor) -> torch.Tensor:
@@ -113,6 +114,13 @@ class UnitRows:
         """Whether all rows are in memory."""
         return self._held is not None
 
+    def subset(self, rows: IntArray) -> UnitRows:
+        """Return some of the rows as a matrix of its own."""
+        chosen = rows if self._rows is None else self._rows[rows]
+        return UnitRows(
+            self._source, self._name, rows=chosen, allow_zero=self._allow_zero, device=self._device
+        )
+
     def hold(self) -> None:
         """Read all rows into memory: ``4 * n * d`` bytes."""
         held = torch.empty((len(self), self.width), dtype=torch.float32, device=self._device)
@@ -132,10 +140,10 @@ class UnitRows:
             return self._held[start:stop]
         return self.take(torch.arange(start, stop))
 
-    def take(self, index: torch.Tensor) -> torch.Tensor:
-        """Return the rows at ``index`` ((m,) int64) as (m, d) float32."""
+    def take(self, index: torch.Tensor, *, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the rows at ``index`` ((m,) int64) as (m, d) float32; held rows can go to ``out``."""
         if self._held is not None:
-            return self._held.index_select(0, index.to(self._held.device))
+            return torch.index_select(self._held, 0, index.to(self._held.device), out=out)
         wanted = index.cpu().numpy()
         parts = [self._read(wanted[i : i + _ROWS_AT_ONCE]) for i in range(0, len(wanted), _ROWS_AT_ONCE)]
         return torch.cat(parts) if parts else torch.empty((0, self.width), device=self._device)
