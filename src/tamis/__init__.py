@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from tamis.exporting import export_labels as export_labels
     from tamis.noise import NoisyLabels as NoisyLabels
     from tamis.statistics.joint_estimates import compute_confident_joint as compute_confident_joint
-    from tamis.statistics.joint_estimates import estimate_latent as estimate_latent
     from tamis.statistics.joint_estimates import num_label_issues as num_label_issues
+    from tamis.statistics.latent_estimates import estimate_latent as estimate_latent
     from tamis.types import Estimate as Estimate
 
     __version__: str
@@ -83,7 +83,7 @@ _HOME = {
     "TamisWarning": "tamis.errors",
     "audit": "tamis.auditing",
     "compute_confident_joint": "tamis.statistics.joint_estimates",
-    "estimate_latent": "tamis.statistics.joint_estimates",
+    "estimate_latent": "tamis.statistics.latent_estimates",
     "export_labels": "tamis.exporting",
     "find_label_issues": "tamis.detectors.label_issues",
     "get_label_quality_ensemble_scores": "tamis.detectors.label_quality_scores",

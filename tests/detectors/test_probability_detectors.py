@@ -161,3 +161,32 @@ def test_confident_joint_flags_as_the_reference_package():
         labels[: 2 * k] = np.tile(np.arange(k), 2)
         expected = issues.find_label_issues(labels, probs, filter_by="confident_learning", n_jobs=1)
         np.testing.assert_array_equal(ConfidentJoint().fit(labels, probs).is_issue_, expected)
+
+
+def test_confident_joint_streams():
+    labels, probs, _ = noisy(300, 5)
+    whole = ConfidentJoint().fit(labels, probs)
+    parts = np.array_split(np.random.default_rng(0).permutation(300), 4)
+    states = [ConfidentJoint().partial_fit(labels[part], probs[part]) for part in parts]
+    merged = ConfidentJoint()
+    for state in reversed(states):
+        merged.merge(state)
+    in_turn = ConfidentJoint()
+    for part in parts:
+        in_turn.partial_fit(labels[part], probs[part])
+    for detector in (merged, in_turn, whole):
+        np.testing.assert_array_equal(detector.score(labels, probs), whole.clean_scores_)
+        np.testing.assert_array_equal(detector.score(labels[7:8], probs[7:8]), whole.clean_scores_[7:8])
+
+
+def test_confident_joint_refuses_wrong_streams():
+    with pytest.raises(NotFittedError, match="call fit or partial_fit first"):
+        ConfidentJoint().score([0], [[0.5, 0.5]])
+    state = ConfidentJoint().partial_fit([0], [[0.5, 0.5]])
+    assert state.merge(ConfidentJoint()).score([0], [[0.5, 0.5]]).shape == (1,)
+    with pytest.raises(InputError, match="3 columns, the rows seen had 2"):
+        state.score([0], [[0.2, 0.3, 0.5]])
+    with pytest.raises(InputError, match="3 columns"):
+        state.partial_fit([0], [[0.2, 0.3, 0.5]])
+    with pytest.raises(InputError, match="2 and 3 classes"):
+        state.merge(ConfidentJoint().partial_fit([0], [[0.2, 0.3, 0.5]]))

@@ -14,10 +14,12 @@ from tamis.statistics.joint_estimates import (
     calibrate_confident_joint,
     compute_confident_joint,
     estimate_joint,
-    estimate_latent,
-    estimate_py_and_noise_matrices_from_probabilities,
     get_confident_thresholds,
     num_label_issues,
+)
+from tamis.statistics.latent_estimates import (
+    estimate_latent,
+    estimate_py_and_noise_matrices_from_probabilities,
 )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 
 from tamis.detectors.base import DETECTORS, ProbabilityDetector, Verdict, most_likely
+from tamis.errors import InputError, NotFittedError
 from tamis.registry import Facts
 from tamis.statistics.confident_joint import (
     ConfidentJointCounts,
@@ -115,9 +118,68 @@ class ConfidentJoint(ProbabilityDetector):
     prior_: FloatArray
     n_expected_errors_: int
 
+    _state: ConfidentThresholds | None = None
+
+    def partial_fit(self, labels: ArrayLike, pred_probs: ArrayLike) -> Self:
+        """Add a block of rows to the thresholds that `score` uses; every block has all K columns.
+
+        Parameters
+        ----------
+        labels : (b,) int, class codes 0..K-1
+        pred_probs : (b, K) float, rows sum to 1, out of sample
+
+        Returns
+        -------
+        self
+        """
+        codes, probs = labelled_probabilities(labels, pred_probs)
+        if self._state is None:
+            self._state = ConfidentThresholds(probs.shape[1])
+        self._check_width(probs, self._state)
+        self._state.add_checked(codes, probs)
+        return self
+
+    def merge(self, other: ConfidentJoint) -> Self:
+        """Add what another detector's ``partial_fit`` has seen; the order of merging does not matter."""
+        if other._state is not None:
+            state = ConfidentThresholds(other._state.n_classes) if self._state is None else self._state
+            self._state = state.merge(other._state)
+        return self
+
+    def score(self, labels: ArrayLike, pred_probs: ArrayLike) -> FloatArray:
+        """Return the clean score of every row by the thresholds of all blocks seen, (b,).
+
+        Raises
+        ------
+        NotFittedError
+            No rows have been seen.
+        InputError
+            Bad labels or probabilities, or another number of columns than before.
+
+        Examples
+        --------
+        >>> probs = [[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.2, 0.8], [0.9, 0.1]]
+        >>> first = ConfidentJoint().partial_fit([0, 0], probs[:2])
+        >>> second = ConfidentJoint().partial_fit([1, 1, 1], probs[2:])
+        >>> first.merge(second).score([1], probs[4:]).round(3)
+        array([0.136])
+        """
+        if self._state is None:
+            raise NotFittedError("ConfidentJoint has seen no rows; call fit or partial_fit first")
+        codes, probs = labelled_probabilities(labels, pred_probs)
+        self._check_width(probs, self._state)
+        scores: FloatArray = _odds(codes, _relative(probs, self._state.values)).cpu().numpy()
+        return scores
+
+    @staticmethod
+    def _check_width(probs: torch.Tensor, state: ConfidentThresholds) -> None:
+        if probs.shape[1] != state.n_classes:
+            raise InputError(f"pred_probs has {probs.shape[1]} columns, the rows seen had {state.n_classes}")
+
     def _assess(self, labels: torch.Tensor, pred_probs: torch.Tensor) -> Verdict:
         n_classes = pred_probs.shape[1]
-        thresholds = ConfidentThresholds(n_classes).add_checked(labels, pred_probs).values
+        self._state = ConfidentThresholds(n_classes).add_checked(labels, pred_probs)
+        thresholds = self._state.values
         counter = ConfidentJointCounts(thresholds).add_checked(labels, pred_probs)
         calibrated = calibrate_joint(counter.counts, counter.label_counts)
         latent = estimate_latent(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, TypeAlias, cast
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -196,61 +196,6 @@ def order_label_issues(
     return _ranked(rows, survey(rows), mask, rank_by, is_adjusted)
 
 
-def find_predicted_neq_given(
-    labels: ArrayLike, pred_probs: ArrayLike, *, multi_label: bool = False
-) -> BoolArray:
-    """Flag rows whose most likely class is not the given one, however small the difference.
-
-    Returns
-    -------
-    (n,) bool array
-
-    Examples
-    --------
-    >>> find_predicted_neq_given([0, 0], [[0.6, 0.4], [0.4, 0.6]])
-    array([False,  True])
-    """
-    refuse_multi_label(multi_label)
-    rows = LabelledRows(labels, pred_probs)
-    return survey(rows).predicted != rows.codes
-
-
-def find_label_issues_using_argmax_confusion_matrix(
-    labels: ArrayLike,
-    pred_probs: ArrayLike,
-    *,
-    calibrate: bool = True,
-    filter_by: FilterBy = "prune_by_noise_rate",
-) -> BoolArray:
-    """Find label issues with the plain confusion matrix of the most likely classes as the joint.
-
-    Parameters
-    ----------
-    labels : (n,) int, class codes 0..K-1
-    pred_probs : (n, K) float, rows sum to 1, out of sample
-    calibrate : bool, default=True
-        Scale the matrix to the counts of the labels.
-    filter_by : str, default="prune_by_noise_rate"
-        See `find_label_issues`.
-
-    Returns
-    -------
-    (n,) bool array
-
-    Examples
-    --------
-    >>> probs = [[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.2, 0.8], [0.9, 0.1]]
-    >>> find_label_issues_using_argmax_confusion_matrix([0, 0, 1, 1, 1], probs)
-    array([False, False, False, False,  True])
-    """
-    rows = LabelledRows(labels, pred_probs)
-    pairs = survey(rows).predicted.astype(np.int64) * rows.n_classes + rows.codes
-    joint = np.bincount(pairs, minlength=rows.n_classes**2).reshape(rows.n_classes, rows.n_classes).T
-    if calibrate:
-        joint = calibrated_counts(joint, rows.label_counts)
-    return cast(BoolArray, find_label_issues(labels, pred_probs, confident_joint=joint, filter_by=filter_by))
-
-
 def _check_wishes(wishes: _Wishes, n_jobs: int | None) -> None:
     if wishes.filter_by not in _FILTERS:
         raise InputError(f"filter_by is {wishes.filter_by!r}; legal are {', '.join(map(repr, _FILTERS))}")
@@ -277,9 +222,10 @@ def _mask(rows: LabelledRows, seen: Survey, wishes: _Wishes) -> BoolArray:
     if wishes.filter_by in _PRUNING:
         return _pruned(rows, seen, wishes)
     if wishes.filter_by == "predicted_neq_given":
-        return (seen.predicted != rows.codes) & ~seen.is_supported
+        is_other: BoolArray = seen.predicted != rows.codes
+        return is_other & ~seen.is_supported
     guesses = row_guesses(rows, seen, _thresholds(rows, seen))
-    is_off_diagonal = (guesses != rows.codes) & (guesses < rows.n_classes) & ~seen.is_supported
+    is_off_diagonal: BoolArray = (guesses != rows.codes) & (guesses < rows.n_classes) & ~seen.is_supported
     if wishes.filter_by == "confident_learning":
         return is_off_diagonal
     method: QualityMethod = (
@@ -293,7 +239,9 @@ def _pruned(rows: LabelledRows, seen: Survey, wishes: _Wishes) -> BoolArray:
     at_least = wishes.min_examples_per_class
     if wishes.confident_joint is None:
         guesses = row_guesses(rows, seen, _thresholds(rows, seen))
-        joint = calibrated_counts(guess_counts(rows.codes, guesses, rows.n_classes), rows.label_counts)
+        joint: FloatArray | IntArray = calibrated_counts(
+            guess_counts(rows.codes, guesses, rows.n_classes), rows.label_counts
+        )
         del guesses
     else:
         joint = checked_joint(wishes.confident_joint, rows.n_classes, "confident_joint")

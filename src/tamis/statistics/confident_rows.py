@@ -42,7 +42,8 @@ def mean_thresholds(given: FloatArray, codes: IntArray, n_classes: int) -> Float
     is_present = code_counts(codes, n_classes) > 0
     thresholds = np.full(n_classes, ABSENT, dtype=given.dtype if is_present.all() else np.float64)
     thresholds[is_present] = means
-    return np.clip(thresholds, SMALLEST_THRESHOLD, None)
+    clipped: FloatArray = np.clip(thresholds, SMALLEST_THRESHOLD, None)
+    return clipped
 
 
 def block_guesses(block: FloatArray, predicted: IntArray, thresholds: FloatArray) -> IntArray:
@@ -97,12 +98,7 @@ def row_guesses(rows: LabelledRows, seen: Survey, thresholds: FloatArray) -> Int
 
 
 def guess_counts(codes: IntArray, guesses: IntArray, n_classes: int) -> IntArray:
-    """Count pairs of given label and guess; guess K (none) is left out.
-
-    Returns
-    -------
-    (K, K) int64 array
-        Rows given, columns guessed; at least 1 on the diagonal.
+    """Return `pair_counts` with at least 1 on the diagonal: every class has one right label.
 
     Examples
     --------
@@ -110,16 +106,32 @@ def guess_counts(codes: IntArray, guesses: IntArray, n_classes: int) -> IntArray
     array([[1, 0],
            [1, 1]])
     """
-    counts: IntArray | None = None
+    joint = pair_counts(codes, guesses, n_classes)
+    np.fill_diagonal(joint, joint.diagonal().clip(min=1))
+    return joint
+
+
+def pair_counts(codes: IntArray, guesses: IntArray, n_classes: int) -> IntArray:
+    """Count pairs of given label and guess; guess K (none) is left out.
+
+    Returns
+    -------
+    (K, K) int64 array
+        Rows given, columns guessed; column by column in memory, so that sums over the whole matrix add in
+        the order of the reference.
+
+    Examples
+    --------
+    >>> pair_counts(np.array([0, 1, 1]), np.array([0, 0, 2]), 2)
+    array([[1, 0],
+           [1, 0]])
+    """
+    counts = np.zeros(0, dtype=np.int64)
     step = max(n_classes * n_classes, 65_536)
     for start in range(0, len(codes), step):
         guess = guesses[start : start + step].astype(np.int64)
         is_counted = guess < n_classes
         pairs = guess[is_counted] * n_classes + codes[start : start + step][is_counted]
         found = np.bincount(pairs, minlength=n_classes * n_classes)
-        counts = found if counts is None else np.add(counts, found, out=counts)
-    assert counts is not None  # LabelledRows has at least one row
-    # Column by column in memory: sums over the whole matrix then add in the order of the reference.
-    joint = counts.reshape(n_classes, n_classes).T
-    np.fill_diagonal(joint, joint.diagonal().clip(min=1))
-    return joint
+        counts = np.add(counts, found, out=counts) if start else found
+    return counts.reshape(n_classes, n_classes).T

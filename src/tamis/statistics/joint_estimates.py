@@ -1,12 +1,11 @@
-"""The confident joint and what follows from it, on arrays, under the names that cleanlab has made known.
+"""The confident joint on arrays, under the names that cleanlab has made known.
 
-The same quantities on tensors, and as states that can be merged, are in `tamis.statistics.confident_joint`
-and `tamis.statistics.latent`.
+On tensors, and as states that can be merged, it is in `tamis.statistics.confident_joint`.
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, TypeAlias, overload
+from typing import Literal, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,7 @@ import numpy.typing as npt
 from tamis.errors import InputError
 from tamis.statistics.confident_rows import guess_counts, mean_thresholds, row_guesses
 from tamis.statistics.labelled_rows import LabelledRows, Survey, survey
-from tamis.statistics.latent import PriorMethod, scaled_counts
+from tamis.statistics.latent import scaled_counts
 from tamis.statistics.probability_values import ArrayLike, label_codes, numpy_array
 from tamis.statistics.prune_counts import checked_joint
 from tamis.statistics.rounding import whole_rows
@@ -23,24 +22,6 @@ from tamis.types import FloatArray, IntArray
 EstimationMethod: TypeAlias = Literal["off_diagonal", "off_diagonal_calibrated", "off_diagonal_custom"]
 
 _ROUNDED_ELEMENTS = 2**16
-
-
-class NoiseEstimates(NamedTuple):
-    """Prior and noise rates; unpacks like the tuple of the reference.
-
-    Attributes
-    ----------
-    py : (K,) float64 array
-        P(true class), sums to 1.
-    noise_matrix : (K, K) float64 array
-        P(given = row | true = column).
-    inverse_noise_matrix : (K, K) float64 array
-        P(true = row | given = column).
-    """
-
-    py: FloatArray
-    noise_matrix: FloatArray
-    inverse_noise_matrix: FloatArray
 
 
 def get_confident_thresholds(
@@ -190,7 +171,7 @@ def calibrate_confident_joint(
     refuse_multi_label(multi_label)
     raw = np.asarray(confident_joint)
     joint = checked_joint(raw, len(raw) if raw.ndim else 0, "confident_joint")
-    return calibrated_counts(joint, _label_counts(labels, len(joint)))
+    return calibrated_counts(joint, checked_label_counts(labels, len(joint)))
 
 
 def calibrated_counts(joint: FloatArray | IntArray, label_counts: IntArray) -> IntArray:
@@ -281,8 +262,7 @@ def num_label_issues(
         rows = LabelledRows(labels, pred_probs)
         seen = survey(rows)
         guesses = row_guesses(rows, seen, _thresholds(rows, seen, None))
-        is_issue = (guesses != rows.codes) & (guesses < rows.n_classes) & ~seen.is_supported
-        return int(is_issue.sum())
+        return int(((guesses != rows.codes) & (guesses < rows.n_classes) & ~seen.is_supported).sum())
     if estimation_method not in ("off_diagonal_calibrated", "off_diagonal_custom"):
         raise InputError(
             f"estimation_method is {estimation_method!r}; legal are 'off_diagonal', "
@@ -293,77 +273,6 @@ def num_label_issues(
         raise InputError("estimation_method 'off_diagonal_custom' needs confident_joint; give one")
     joint = estimate_joint(labels, pred_probs, confident_joint=own)
     return int(np.rint((1.0 - joint.trace()) * len(numpy_array(labels))))
-
-
-def estimate_latent(
-    confident_joint: npt.ArrayLike,
-    labels: ArrayLike,
-    *,
-    py_method: PriorMethod = "cnt",
-    converge_latent_estimates: bool = False,
-) -> NoiseEstimates:
-    """Estimate the prior of the true classes and the noise rates in both directions.
-
-    Parameters
-    ----------
-    confident_joint : (K, K), rows given
-        Calibrated or not.
-    labels : (n,) int, class codes 0..K-1
-    py_method : {"cnt", "eqn", "marginal", "marginal_ps"}, default="cnt"
-        See `tamis.statistics.latent.estimate_latent`.
-    converge_latent_estimates : bool, default=False
-        Make the three agree with each other by turns; see `tamis.statistics.latent.agreeing_estimates`.
-
-    Returns
-    -------
-    NoiseEstimates
-        ``(py, noise_matrix, inverse_noise_matrix)``
-
-    Examples
-    --------
-    >>> estimate_latent([[6, 2], [0, 4]], [0] * 8 + [1] * 4).noise_matrix.round(3)
-    array([[1.   , 0.333],
-           [0.   , 0.667]])
-    """
-    import torch
-
-    from tamis.statistics import latent
-
-    joint = np.asarray(confident_joint)
-    joint = checked_joint(joint, len(joint) if joint.ndim else 0, "confident_joint")
-    counts = torch.from_numpy(_label_counts(labels, len(joint)))
-    tensor = torch.from_numpy(np.array(joint, dtype=np.float64))
-    estimates = latent.estimate_latent(tensor, counts, prior_method=py_method)
-    if converge_latent_estimates:
-        estimates = latent.agreeing_estimates(estimates, counts)
-    return NoiseEstimates(*(each.numpy() for each in estimates))
-
-
-def estimate_py_and_noise_matrices_from_probabilities(
-    labels: ArrayLike,
-    pred_probs: ArrayLike,
-    *,
-    thresholds: npt.ArrayLike | None = None,
-    converge_latent_estimates: bool = True,
-    py_method: PriorMethod = "cnt",
-    calibrate: bool = True,
-) -> tuple[FloatArray, FloatArray, FloatArray, IntArray]:
-    """Return ``(py, noise_matrix, inverse_noise_matrix, confident_joint)``.
-
-    Parameters as for `compute_confident_joint` and `estimate_latent`.
-
-    Examples
-    --------
-    >>> probs = [[0.9, 0.1], [0.1, 0.9], [0.2, 0.8], [0.2, 0.8]]
-    >>> py, *_ = estimate_py_and_noise_matrices_from_probabilities([0, 0, 1, 1], probs)
-    >>> py.round(3)
-    array([0.25, 0.75])
-    """
-    joint = compute_confident_joint(labels, pred_probs, thresholds=thresholds, calibrate=calibrate)
-    estimates = estimate_latent(
-        joint, labels, py_method=py_method, converge_latent_estimates=converge_latent_estimates
-    )
-    return (*estimates, joint)
 
 
 def refuse_multi_label(multi_label: bool) -> None:
@@ -387,6 +296,7 @@ def _thresholds(rows: LabelledRows, seen: Survey, thresholds: npt.ArrayLike | No
     return values.reshape(-1)
 
 
-def _label_counts(labels: ArrayLike, n_classes: int) -> IntArray:
+def checked_label_counts(labels: ArrayLike, n_classes: int) -> IntArray:
+    """Return how often each label occurs, (K,), after `label_codes` has checked them."""
     values = numpy_array(labels)
     return np.bincount(label_codes(values, n_samples=values.size, n_classes=n_classes), minlength=n_classes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -181,7 +181,7 @@ def _matrix(pred_probs: ArrayLike) -> FloatArray:
             f"pred_probs has shape {array.shape}; expected (samples, classes), at least one of each"
         )
     is_plain = array.dtype in (np.float16, np.float32, np.float64)
-    return array if is_plain else array.astype(np.float64)
+    return cast(FloatArray, array) if is_plain else array.astype(np.float64)
 
 
 def _is_legal(block: FloatArray) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -106,16 +106,18 @@ def label_codes(labels: ArrayLike, *, n_samples: int, n_classes: int) -> IntArra
             f"labels has dtype {codes.dtype}; expected class codes 0..{n_classes - 1} "
             "(numpy.unique(labels, return_inverse=True) makes them from names)"
         )
-    if codes.dtype.kind == "f" and not np.all(np.isfinite(codes) & (codes == np.round(codes))):
-        row = int(np.argmin(np.isfinite(codes) & (codes == np.round(codes))))
+    numbers = cast(FloatArray, codes)
+    is_whole = np.isfinite(numbers) & (numbers == np.round(numbers)) if codes.dtype.kind == "f" else True
+    if not np.all(is_whole):
+        row = int(np.argmin(is_whole))
         raise InputError(f"labels row {row} is {codes[row]}; expected whole numbers 0..{n_classes - 1}")
-    if codes.min() < 0 or codes.max() >= n_classes:
-        row = int(np.argmax((codes < 0) | (codes >= n_classes)))
+    if numbers.size and (numbers.min() < 0 or numbers.max() >= n_classes):
+        row = int(np.argmax((numbers < 0) | (numbers >= n_classes)))
         raise InputError(
             f"labels row {row} is {codes[row]}; legal are 0..{n_classes - 1}, one a column "
             "(leave unlabelled rows out)"
         )
-    return codes.astype(np.int64) if codes.dtype.kind in "fb" else codes
+    return codes.astype(np.int64) if codes.dtype.kind in "fb" else cast(IntArray, codes)
 
 
 def numpy_array(values: ArrayLike) -> npt.NDArray[np.generic]:

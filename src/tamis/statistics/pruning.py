@@ -64,7 +64,8 @@ def by_noise_rate(pruning: Pruning) -> BoolArray:
             codes[suspects[~_suspects_to_remove(pruning, k, suspects)]] = nobody
         else:
             codes[suspects] = nobody
-    return codes < nobody
+    mask: BoolArray = codes < nobody
+    return mask
 
 
 def by_class(pruning: Pruning) -> BoolArray:

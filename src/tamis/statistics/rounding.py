@@ -108,7 +108,7 @@ def exact_row_sums(probs: torch.Tensor) -> torch.Tensor:
     import torch
 
     sums = torch.empty(len(probs), dtype=torch.float64, device=probs.device)
-    step = max(1, 4_000_000 // probs.shape[1])
+    step = max(1, 2**18 // probs.shape[1])
     for start in range(0, len(probs), step):
         units = (probs[start : start + step].double() * 2.0**50).round().to(torch.int64)
         sums[start : start + step] = units.sum(dim=1).double() * 2.0**-50
