@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from tamis.cli import audit, export, quickstart
+from tamis.cli import audit, bench, export, noise, quickstart
 from tamis.errors import InputError, TamisError
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ app = typer.Typer(
 app.command("quickstart", epilog=quickstart.EXAMPLES)(quickstart.run)
 app.command("audit", epilog=audit.EXAMPLES)(audit.run)
 app.command("export", epilog=export.EXAMPLES)(export.run)
+app.command("noise", epilog=noise.EXAMPLES)(noise.run)
+app.command("bench", epilog=bench.EXAMPLES)(bench.run)
 
 
 def _print_version(wanted: bool) -> None:

@@ -7,14 +7,13 @@ import numpy.typing as npt
 
 from tamis.errors import InputError
 from tamis.noise.checks import check_codes
-from tamis.noise.draws import categories, uniforms
+from tamis.noise.draws import picks, uniforms
+from tamis.noise.hits import class_rows
 from tamis.noise.models import NOISE_MODELS
 from tamis.noise.noisy_labels import NoisyLabels
 from tamis.noise.transition import check_transition
 from tamis.registry import Facts
 from tamis.types import FloatArray, IntArray
-
-_BLOCK_CELLS = 2_000_000
 
 
 @NOISE_MODELS.register("class_conditional", Facts(title="Class-conditional", inputs=("transition",)))
@@ -78,10 +77,8 @@ def class_conditional(
 def _draw(true: IntArray, matrix: npt.NDArray[np.float64], random_state: int) -> IntArray:
     draws = uniforms(random_state, "class_conditional", len(true), 1)[:, 0]
     noisy = np.empty_like(true)
-    step = max(1, _BLOCK_CELLS // len(matrix))
-    for start in range(0, len(true), step):
-        rows = slice(start, start + step)
-        noisy[rows] = categories(matrix[true[rows]], draws[rows])
+    for code, rows in class_rows(true):
+        noisy[rows] = picks(matrix[code], draws[rows])
     return noisy
 
 

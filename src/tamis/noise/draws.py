@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tamis.errors import InputError
-from tamis.types import IntArray
+from tamis.types import FloatArray, IntArray
 
 _WORD = 64
 _SMALLEST = 2.0**-54
@@ -70,8 +70,24 @@ def below(draws: npt.NDArray[np.float64], counts: IntArray | int) -> IntArray:
     return chosen
 
 
+def picks(weights: FloatArray, draws: npt.NDArray[np.float64]) -> IntArray:
+    """Return one category a draw, all from the same (K,) weights, each at least 0 and not all 0.
+
+    Examples
+    --------
+    >>> picks(np.array([0.5, 0.0, 0.5]), np.array([0.2, 0.7]))
+    array([0, 2])
+    """
+    cumulative = np.cumsum(weights, dtype=np.float64)
+    total = cumulative[-1]
+    chosen = np.searchsorted(cumulative, draws * total, side="right")
+    # Rounding may lift draw * total to the total: the last category of positive weight, then.
+    picked: IntArray = np.minimum(chosen, np.searchsorted(cumulative, total, side="left"))
+    return picked
+
+
 def categories(weights: npt.NDArray[np.float64], draws: npt.NDArray[np.float64]) -> IntArray:
-    """Return one category a row, drawn by the inverse of the cumulative weights.
+    """Return one category a row, each row with its own weights; else like `picks`.
 
     Parameters
     ----------
@@ -92,6 +108,5 @@ def categories(weights: npt.NDArray[np.float64], draws: npt.NDArray[np.float64])
     cumulative = np.cumsum(weights, axis=1, dtype=np.float64)
     total = cumulative[:, -1]
     chosen: IntArray = (cumulative <= (draws * total)[:, None]).sum(axis=1)
-    # Rounding may lift draw * total to the total: the last category of positive weight, then.
     np.minimum(chosen, (cumulative < total[:, None]).sum(axis=1), out=chosen)
     return chosen

@@ -38,14 +38,14 @@ def k_means(points: Points, draws: npt.NDArray[np.float64]) -> IntArray:
     >>> bool(groups[0] == groups[1] != groups[2] == groups[3])
     True
     """
+    # Distances are differences of squares: the origin should not be far away.
+    points = points - points.mean(axis=0)
     centres = _first_centres(points, draws)
     groups = _nearest(points, centres)
     for _ in range(_MAX_ROUNDS):
-        sizes = np.bincount(groups, minlength=len(centres))
-        sums = np.zeros_like(centres)
-        np.add.at(sums, groups, points)
-        is_used = sizes > 0
-        centres[is_used] = sums[is_used] / sizes[is_used, None]
+        order = np.argsort(groups, kind="stable")
+        used, starts, sizes = np.unique(groups[order], return_index=True, return_counts=True)
+        centres[used] = np.add.reduceat(points[order], starts, axis=0) / sizes[:, None]
         moved = _nearest(points, centres)
         if np.array_equal(moved, groups):
             break
@@ -55,9 +55,15 @@ def k_means(points: Points, draws: npt.NDArray[np.float64]) -> IntArray:
 
 def _first_centres(points: Points, draws: npt.NDArray[np.float64]) -> Points:
     """Return up to k different points, far ones with a higher chance (k-means++)."""
+    squares = (points**2).sum(axis=1)
+    # Below this a squared distance is rounding: the points are equal.
+    least = 64 * np.finfo(np.float64).eps * float(squares.max())
     chosen = [min(int(draws[0] * len(points)), len(points) - 1)]
-    distance = ((points - points[chosen[0]]) ** 2).sum(axis=1)
+    distance = np.full(len(points), np.inf)
     for draw in draws[1:]:
+        row = chosen[-1]
+        np.minimum(distance, squares - 2 * (points @ points[row]) + squares[row], out=distance)
+        distance[distance <= least] = 0
         cumulative = np.cumsum(distance)
         if cumulative[-1] <= 0:
             break
@@ -65,7 +71,6 @@ def _first_centres(points: Points, draws: npt.NDArray[np.float64]) -> Points:
         # Rounding may lift the product to the total: the last point at a distance, then.
         row = min(row, int(np.searchsorted(cumulative, cumulative[-1], side="left")))
         chosen.append(row)
-        np.minimum(distance, ((points - points[row]) ** 2).sum(axis=1), out=distance)
     return points[chosen]
 
 

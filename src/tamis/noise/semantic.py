@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tamis.errors import InputError
 from tamis.noise.checks import check_choice, check_codes, check_rate, check_whole
-from tamis.noise.draws import uniforms
+from tamis.noise.draws import picks, uniforms
 from tamis.noise.hits import class_rows
 from tamis.noise.models import NOISE_MODELS
 from tamis.noise.noisy_labels import NoisyLabels
@@ -101,9 +101,7 @@ def semantic(
     for code, members in class_rows(true):
         rows = members[is_hit[members]]
         others, weights = _relatives(tree, code, levels, weighting)
-        cumulative = np.cumsum(weights)
-        place = np.searchsorted(cumulative, draws[rows, 1] * cumulative[-1], side="right")
-        noisy[rows] = others[np.minimum(place, len(others) - 1)]
+        noisy[rows] = others[picks(weights, draws[rows, 1])]
     return NoisyLabels.from_flips(
         true,
         noisy,

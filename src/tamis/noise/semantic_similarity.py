@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from tamis.errors import InputError
 from tamis.noise.checks import check_codes, check_number, check_rate, check_whole
-from tamis.noise.draws import uniforms
+from tamis.noise.draws import picks, uniforms
 from tamis.noise.hits import class_rows
 from tamis.noise.models import NOISE_MODELS
 from tamis.noise.noisy_labels import NoisyLabels
@@ -73,10 +73,7 @@ def semantic_similarity(
     noisy = true.copy()
     for code, members in class_rows(true):
         rows = members[is_hit[members]]
-        others = np.flatnonzero(shares[code])
-        cumulative = np.cumsum(shares[code, others])
-        place = np.searchsorted(cumulative, draws[rows, 1] * cumulative[-1], side="right")
-        noisy[rows] = others[np.minimum(place, len(others) - 1)]
+        noisy[rows] = picks(shares[code], draws[rows, 1])
     return NoisyLabels.from_flips(
         true,
         noisy,

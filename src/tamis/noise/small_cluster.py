@@ -137,7 +137,7 @@ def _dissolved(sizes: IntArray, rate: float, random_state: int) -> IntArray:
     order = np.argsort(draws, kind="stable")
     order = order[sizes[order] > 0]
     # Rounding of rate * n must not dissolve one class more.
-    wanted = rate * sizes.sum() - 1e-9 * max(1, sizes.sum())
+    wanted = rate * sizes.sum() * (1 - 1e-12)
     count = int(np.searchsorted(np.concatenate([[0], np.cumsum(sizes[order])]), wanted, side="left"))
     if count and count >= len(order):
         raise InputError(
