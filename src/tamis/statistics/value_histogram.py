@@ -16,10 +16,8 @@ EXACT_VALUES = 65_536
 
 # A bin is one 512th of an octave of the distance from the nearest origin; 64 octaves from 2^-30 on.
 _STEPS = 512
-_SMALLEST = 2.0**-30
-_LARGEST = 2.0**34 * (1 - 2.0**-24)
-_MANTISSA_SHIFT = 23 - 9  # float32 bits below the 9 leading ones of the mantissa
-_FIRST = (127 - 30) * _STEPS  # key of `_SMALLEST` among the bits of float32
+_MANTISSA_SHIFT = 52 - 9  # bits of float64 below the 9 leading ones of the mantissa
+_FIRST = (1023 - 30) * _STEPS  # what the bits of 2^-30 say
 _SIDE = 64 * _STEPS  # bins on one side of an origin
 _BLOCK = 2**18
 
@@ -170,9 +168,11 @@ class ValueHistogram:
             side[is_nearer] = 2 * place * _SIDE
             np.subtract(block, right, out=offsets, where=is_nearer)
         side += (offsets < 0) * _SIDE
-        distance = np.clip(np.abs(offsets), _SMALLEST, _LARGEST).astype(np.float32)
-        # Exponent and leading mantissa bits of a positive float32, read as one integer, rise with the value.
-        side += (distance.view(np.int32) >> _MANTISSA_SHIFT) - _FIRST
+        # Exponent and leading mantissa bits, read as one integer, rise with the distance.
+        steps = np.abs(offsets).view(np.int64)
+        steps >>= _MANTISSA_SHIFT
+        steps -= _FIRST
+        side += np.clip(steps, 0, _SIDE - 1, out=steps)
         return side, offsets
 
     def _add(self, keys: IntArray, sums: FloatArray) -> None:
