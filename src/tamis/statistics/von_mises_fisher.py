@@ -11,7 +11,7 @@ from tamis.errors import InputError
 KAPPA_MAX = 1e5
 """Concentrations are cut here; a class of equal vectors would have an infinite one."""
 
-_LARGE_ORDER = 31.0
+_LARGE_ORDER = 64.0
 """From this order on the expansion is exact to about 1e-11; lower orders follow by the recurrence."""
 
 
