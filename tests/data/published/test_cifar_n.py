@@ -109,7 +109,6 @@ def test_images(tmp_path):
     path = saved(tmp_path, small())
     dataset = read_cifar_n(path, label="worse_label", images=images)
     assert dataset.inputs["image"].read([0])[0].shape == (32, 32, 3)
-    assert dataset.notes == ()
     with pytest.raises(InputError, match="images has 19 rows and the label file 20"):
         read_cifar_n(path, label="worse_label", images=images[1:])
 

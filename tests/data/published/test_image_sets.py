@@ -118,6 +118,8 @@ def test_clothing1m_without_lists(clothing, tmp_path):
         path.unlink()
     with pytest.raises(InputError, match="holds no key list"):
         read_clothing1m(clothing)
+    with pytest.raises(InputError, match=r"holds no noisy_label_kv.txt; pass the folder"):
+        read_clothing1m(tmp_path)
     with pytest.raises(InputError, match="is not a folder; pass the folder in which Clothing1M"):
         read_clothing1m(tmp_path / "none")
 

@@ -102,7 +102,6 @@ def read_cifar_n(
         class_names=names,
         columns=others,
         images=None if images is None else _images(images, n_rows),
-        notes=() if images is not None else ("the label file holds no images: give features or images",),
     )
 
 

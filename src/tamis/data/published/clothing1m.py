@@ -41,7 +41,11 @@ def read_clothing1m(folder: str | Path) -> Dataset:
         With file and line: label ids beyond 13, files listed twice or without a label, lines cut off.
     """
     root = existing_folder(Path(folder), "Clothing1M")
-    lists = root if (root / "noisy_label_kv.txt").exists() else root / "annotations"
+    lists = next((at for at in (root, root / "annotations") if (at / "noisy_label_kv.txt").exists()), None)
+    if lists is None:
+        raise InputError(
+            f"{root} holds no noisy_label_kv.txt; pass the folder in which Clothing1M was unpacked"
+        )
     names = [line.text.strip() for line in read_lines(lists / "category_names_eng.txt")]
     if len(names) != _N_CLASSES:
         raise InputError(
