@@ -20,7 +20,7 @@ from tamis.noise.hits import class_rows
 from tamis.noise.models import NOISE_MODELS
 from tamis.noise.noisy_labels import NoisyLabels
 from tamis.registry import Facts
-from tamis.types import IntArray
+from tamis.types import FloatArray, IntArray
 
 
 @NOISE_MODELS.register(
@@ -96,17 +96,13 @@ def small_cluster(
     dissolved = _dissolved(sizes, rate, random_state)
     survivors = np.setdiff1d(np.flatnonzero(sizes), dissolved)
 
-    noisy, n_groups = true.copy(), 0
     is_dissolved = np.isin(np.arange(n_classes), dissolved)
+    noisy, n_groups = true.copy(), 0
     for code, rows in class_rows(true):
-        if not is_dissolved[code]:
-            continue
-        points = matrix[rows].astype(np.float64)
-        check_finite(points, rows)
-        draws = uniforms(random_state, "small_cluster.groups", max(1, len(rows) // 2), 2, stream=code)
-        groups = k_means(points, draws[:, 0])
-        noisy[rows] = survivors[below(draws[:, 1], len(survivors))][groups]
-        n_groups += len(np.unique(groups))
+        if is_dissolved[code]:
+            groups, targets = _split(matrix, rows, code, len(survivors), random_state)
+            noisy[rows] = survivors[targets[groups]]
+            n_groups += len(np.unique(groups))
 
     is_wrong = is_dissolved[true]
     new_code = np.full(n_classes, -1)
@@ -129,6 +125,16 @@ def small_cluster(
             "n_empty_classes": int((sizes == 0).sum()),
         },
     )
+
+
+def _split(
+    matrix: FloatArray, rows: IntArray, code: int, n_survivors: int, random_state: int
+) -> tuple[IntArray, IntArray]:
+    """Return the group of every row of a class, and the surviving class (by place) of every group."""
+    points = matrix[rows].astype(np.float64)
+    check_finite(points, rows)
+    draws = uniforms(random_state, "small_cluster.groups", max(1, len(rows) // 2), 2, stream=code)
+    return k_means(points, draws[:, 0]), below(draws[:, 1], n_survivors)
 
 
 def _dissolved(sizes: IntArray, rate: float, random_state: int) -> IntArray:
