@@ -25,6 +25,8 @@ class Golden:
         ``run(inputs, params) -> outputs``; an output may be missing where the case does not expect it.
     pending : mapping of pattern to topic
         Cases whose names match (``"mixfix_*"``) wait for functions that are not written yet.
+    informative : tuple of str
+        Expected values that say how the case was made, such as the truth: no function can give them.
     takes_source : bool
         The runner finds the case's ``source`` among the parameters: one file covers functions of the authors
         that neither inputs nor parameters tell apart.
@@ -33,6 +35,7 @@ class Golden:
     functions: tuple[str, ...]
     run: Callable[[Case, Case], Outputs]
     pending: Mapping[str, str] = field(default_factory=dict)
+    informative: tuple[str, ...] = ()
     takes_source: bool = False
 
     def outputs(self, case: Case) -> Outputs:
