@@ -198,13 +198,14 @@ def _axes(inside: Gaussians) -> torch.Tensor:
     weighted = inside.white_means * inside.counts.double().sqrt()[:, None]
     _, strength, directions = torch.linalg.svd(weighted, full_matrices=False)
     kept = min(_COORDINATES, len(inside.counts) - 1, int((strength > 1e-9 * strength.max()).sum()))
-    return directions[:kept].T
+    axes: torch.Tensor = directions[:kept].T
+    return axes
 
 
 def _evidence(
     rows: FloatArray, codes: IntArray, inside: Gaussians, around: Gaussians, axes: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return (b, 2) distances of the given class against rivals and background, (b, q) coordinates, classes."""
+    """Return (b, 2) distances against rivals and background, (b, q) coordinates, (b,) nearest classes."""
     to = class_distances(rows, codes, inside, around, leave_one_out=True)
     given = torch.where(torch.isfinite(to.given), to.given, to.background)  # a lone member: nothing known
     margin = torch.minimum(to.rival, to.background) - given

@@ -16,7 +16,8 @@ _LEAST_SHARE = 1e-3
 """Of the part that the clip can switch off: with nothing of it the offset would grow for ever."""
 
 _NEARLY_ZERO = 1e-7
-_STEPS = 25
+_SAME_PLACE = 1e-9
+_STEPS = 15
 
 
 class Inputs(NamedTuple):
@@ -65,8 +66,8 @@ def fit_discriminator(
 ) -> Discriminator:
     """Fit a positive-unlabelled discriminator: trusted rows are positive, of the mixed ones a share is.
 
-    Minimises ``prior E_trusted[-log d] + max(0, E_mixed[-log(1-d)] - prior E_trusted[-log(1-d)])`` and a
-    penalty. The minimum is the global one, and does not depend on the order of rows.
+    Minimises ``prior E_trusted[-log d] + max(0, E_mixed[-log(1-d)] - prior E_trusted[-log(1-d)])`` and
+    ``prior`` times a penalty. The minimum is the global one, and does not depend on the order of rows.
 
     Parameters
     ----------
@@ -86,9 +87,9 @@ def fit_discriminator(
 
     Notes
     -----
-    Without the maximum the objective is convex, because ``log d - log(1-d)`` is linear in the parameters. Where
-    its minimum has a negative clipped term, the weight of that term is lowered from 1 until the minimum has
-    a term of 0: by duality this is a global minimum of the objective with the maximum.
+    Without the maximum the objective is convex, because ``log d - log(1-d)`` is linear in the parameters.
+    Where its minimum has a negative clipped term, the weight of that term is lowered from 1 until the
+    minimum has a term of 0: by duality this is a global minimum of the objective with the maximum.
 
     References
     ----------
@@ -125,16 +126,22 @@ def _at_zero(problem: _Problem, full: Discriminator) -> Discriminator:
     low, high = math.log(_LEAST_SHARE), 0.0
     found = problem.solve(_LEAST_SHARE, full)
     above, below = found.clipped, full.clipped
-    # False position on the logarithm of the weight, with the Illinois rule against creeping from one side.
+    if above <= 0:
+        return found
+    # Ridders' method on the logarithm of the weight.
     for _ in range(_STEPS):
-        if abs(found.clipped) < _NEARLY_ZERO or above <= 0 or high - low < 1e-12:
+        middle = (low + high) / 2
+        at_middle = problem.solve(math.exp(middle), found)
+        slope = at_middle.clipped / math.sqrt(at_middle.clipped**2 - above * below)
+        place = middle + (high - low) / 2 * slope
+        found = problem.solve(math.exp(place), at_middle)
+        for where, value in ((middle, at_middle.clipped), (place, found.clipped)):
+            if value > 0 and where > low:
+                low, above = where, value
+            elif value <= 0 and where < high:
+                high, below = where, value
+        if abs(found.clipped) < _NEARLY_ZERO or high - low < _SAME_PLACE:
             break
-        middle = (low * below - high * above) / (below - above)
-        found = problem.solve(math.exp(middle), found)
-        if found.clipped > 0:
-            low, above, below = middle, found.clipped, below / 2
-        else:
-            high, below, above = middle, found.clipped, above / 2
     return found
 
 
@@ -156,6 +163,7 @@ class _Problem:
         n_classes = len(self.has_trusted)
         shared = torch.zeros(self.mixed.shared.shape[1] + 1, dtype=torch.float64)
         by_class = torch.zeros(n_classes, self.mixed.by_class.shape[1] + 1, dtype=torch.float64)
+        shared[-1] = math.log(self.prior / (1 - self.prior))
         if start is not None:
             shared, by_class = start.shared.clone(), start.by_class.clone()
         shared.requires_grad_()
@@ -164,7 +172,7 @@ class _Problem:
             [shared, by_class],
             max_iter=300,
             history_size=20,
-            tolerance_grad=1e-9,
+            tolerance_grad=1e-8,
             tolerance_change=1e-14,
             line_search_fn="strong_wolfe",
         )
@@ -173,8 +181,9 @@ class _Problem:
             own = by_class * self.has_trusted
             at_trusted, at_mixed = _logits(shared, own, self.trusted), _logits(shared, own, self.mixed)
             penalty = _SHARED_PENALTY * shared[:-1].square().sum() + self.class_penalty * own.square().sum()
-            value = self.prior * softplus(-at_trusted).mean() + penalty / 2
-            return value + share * self.clipped_term(at_trusted, at_mixed)
+            # Divided by the prior, so that the penalty means the same for every prior.
+            clipped = share * self.clipped_term(at_trusted, at_mixed) / self.prior
+            return softplus(-at_trusted).mean() + clipped + penalty / 2
 
         def closure() -> float:
             solver.zero_grad()
