@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from tamis.auditing.crowd import audit_crowd
+from tamis.auditing.crowd_table import find_crowd_table
 from tamis.auditing.evidence import Evidence, weigh
 from tamis.auditing.material import Material, attach, gather
 from tamis.auditing.other_issues import find_other_issues
@@ -75,7 +77,8 @@ def audit(
     pred_probs : (n, K) float, optional
         Out-of-sample predicted probabilities, columns in the order of the classes (a data frame's column
         names are matched with them). With features they replace the first round of learned probabilities.
-    task : {"auto", "classification"}
+    task : {"auto", "classification", "crowd"}
+        See ``docs/crowd.md`` for tables of several annotators' answers.
     encoder : None, str, Encoder or callable
         For images and texts; see ``docs/encoders.md``.
     out_of_sample : bool, optional
@@ -123,10 +126,12 @@ def audit(
     """
     started, clock = datetime.now(UTC), _Clock()
     parse_memory_budget(memory_budget)
-    if task not in ("auto", "classification"):
-        raise InputError(f"task is {task!r}; an audit can do 'auto' and 'classification'")
-    folder = None if out is None else open_run_folder(Path(out))
     options = dict(read_options or {})
+    crowd = find_crowd_table(data, task, options)
+    folder = None if out is None else open_run_folder(Path(out))
+    made_of: dict[str, object] = {"source": _source_path(data), "read_options": options, "task": task}
+    if crowd is not None and labels is None:
+        return audit_crowd(crowd, features, pred_probs, out=folder, seed=random_state, config=made_of)
     beside = {"class_names": class_names, "ids": ids, "splits": splits, "groups": groups}
     with clock("read"):
         dataset, is_named = _dataset(data, features, labels, pred_probs, beside, options)
@@ -145,10 +150,7 @@ def audit(
     store = StageStore(None if folder is None else folder / STAGES, input_hash)
     result = replace(_assess(material, store, memory_budget, clock), path=folder, random_state=random_state)
     if folder is not None:
-        config = {
-            "source": _source_path(data),
-            "read_options": options,
-            "task": task,
+        config = made_of | {
             "encoder": encoder if isinstance(encoder, str) else None if encoder is None else repr(encoder),
             "memory_budget": memory_budget,
             "out_of_sample": out_of_sample,

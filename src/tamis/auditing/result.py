@@ -37,6 +37,8 @@ class Audit:
     neighbors : (n, k) int64 array or None
         Row numbers of each sample's nearest neighbours, -1 = none.
     random_state : int
+    annotators : pyarrow.Table or None
+        Of an audit of crowd answers: worker, n_answers, n_alone, quality (expected share of right answers).
 
     Examples
     --------
@@ -56,6 +58,7 @@ class Audit:
     dataset: Dataset | None = None
     neighbors: IntArray | None = None
     random_state: int = 0
+    annotators: pa.Table | None = None
 
     def __repr__(self) -> str:
         wrong = self.expected_wrong
@@ -119,6 +122,7 @@ class Audit:
             neighbors=self.neighbors,
             run=self.path,
             random_state=self.random_state,
+            annotators=self.annotators,
         )
         return target
 
@@ -147,10 +151,12 @@ class Audit:
             issues = pq.read_table(folder / "issues.parquet")
             summary = AuditSummary.from_json(description["summary"])
             seed = int(str(description.get("seed", 0)))
+            people = folder / "annotators.parquet"
+            annotators = pq.read_table(people) if people.exists() else None
         except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise RunError(
                 f"{folder} is damaged ({error}); run the same command again to rebuild it"
             ) from error
         neighbors = folder / "neighbors.npy"
         found = np.load(neighbors, mmap_mode="r", allow_pickle=False) if neighbors.exists() else None
-        return cls(issues, summary, folder, None, found, seed)
+        return cls(issues, summary, folder, None, found, seed, annotators)

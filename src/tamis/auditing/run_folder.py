@@ -112,6 +112,11 @@ def write_run(
     else:
         # What an audit of other evidence left here is not part of this run.
         (folder / "neighbors.npy").unlink(missing_ok=True)
+    if result.annotators is not None:
+        with atomic_path(folder / "annotators.parquet") as path:
+            pq.write_table(result.annotators, path)
+    else:
+        (folder / "annotators.parquet").unlink(missing_ok=True)
     result.report(folder / "report.html")
     description |= {
         "status": "finished",

@@ -16,6 +16,7 @@ Examples:
   tamis audit reviews.csv --text body --label stars
   tamis audit --features X.npy --labels y.npy --out runs/x
   tamis audit reviews.csv --pred-probs P.npy
+  tamis audit answers.csv --item task_id --worker annotator
   tamis audit photos/ --zero-shot --encoder openai/clip-vit-base-patch32 --prompts prompts.json
 """
 
@@ -36,7 +37,7 @@ def run(
         str | None,
         typer.Option("--encoder", help="Name of the encoder, or a model folder.", show_default="built-in"),
     ] = None,
-    task: Annotated[str, typer.Option("--task", help="auto or classification.")] = "auto",
+    task: Annotated[str, typer.Option("--task", help="auto, classification or crowd.")] = "auto",
     label: Annotated[
         str | None, typer.Option("--label", help="Column of the labels.", show_default="found by name")
     ] = None,
@@ -69,6 +70,16 @@ def run(
             "--format",
             help="SOURCE is a published data set: animal10n, cifar_n, clothing1m, food101n, image_list, "
             "red_mini_imagenet, webvision or webvision_mini.",
+        ),
+    ] = None,
+    item: Annotated[
+        str | None,
+        typer.Option("--item", help="Crowd answers: column of the tasks.", show_default="found by name"),
+    ] = None,
+    worker: Annotated[
+        str | None,
+        typer.Option(
+            "--worker", help="Crowd answers: column of the annotators.", show_default="found by name"
         ),
     ] = None,
     features: Annotated[
@@ -117,6 +128,7 @@ def run(
     are never modified.
     """
     columns = {"label": label, "image": image, "text": text, "id": id_, "split": split, "group": group}
+    columns |= {"item": item, "worker": worker}
     columns["format"] = format_
     options = {name: value for name, value in columns.items() if value is not None}
     arrays = {"--features": features, "--labels": labels, "--pred-probs": pred_probs}

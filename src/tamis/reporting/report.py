@@ -32,6 +32,7 @@ def write_report(
     n_examples: int = 60,
     run: Path | None = None,
     random_state: int | None = None,
+    annotators: pa.Table | None = None,
 ) -> None:
     """Write the report of an audit as one HTML file that can be read offline.
 
@@ -58,6 +59,8 @@ def write_report(
         Folder of the run, for the next command; default: the folder of ``path`` if it holds an issue table.
     random_state : int or None
         Seed of the audit, if it should be named.
+    annotators : pyarrow.Table or None
+        Of a crowd audit: worker, n_answers, quality.
 
     Raises
     ------
@@ -88,6 +91,7 @@ def write_report(
         n_examples=n_examples,
         run=run,
         random_state=random_state,
+        annotators=annotators,
     )
     write_text(path, _render(page))
 

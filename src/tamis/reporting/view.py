@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from tamis.data.dataset import Dataset
 from tamis.issues.summary import AuditSummary
+from tamis.reporting.annotators import AnnotatorRow, annotator_rows
 from tamis.reporting.gallery import Card, build_cards
 from tamis.reporting.other_issues import IssueSection, issue_sections
 from tamis.reporting.plots import ScoreBin, histogram_uris, score_bins
@@ -91,6 +92,8 @@ class Page:
     issues: tuple[IssueSection, ...]
     not_assessed: tuple[tuple[str, str], ...]
     making: Making
+    annotators: tuple[AnnotatorRow, ...] = ()
+    n_annotators: int = 0
 
 
 def build_page(
@@ -103,6 +106,7 @@ def build_page(
     n_examples: int,
     run: Path | None,
     random_state: int | None,
+    annotators: pa.Table | None = None,
 ) -> Page:
     """Return the page of an audit; the arguments are those of `write_report`."""
     reader = SampleReader(issues, dataset)
@@ -128,6 +132,8 @@ def build_page(
         issues=issue_sections(reader, issues, summary),
         not_assessed=tuple((shown(reason, 300).text, count(n)) for reason, n in summary.not_assessed.items()),
         making=_making(source, summary, run, random_state),
+        annotators=annotator_rows(annotators),
+        n_annotators=0 if annotators is None else annotators.num_rows,
     )
 
 
