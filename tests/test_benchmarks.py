@@ -16,7 +16,7 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
-SCRIPTS = ("cifar10n", "crowd", "image_folder", "large", "news20", "variety")
+SCRIPTS = ("cifar10n", "confident_learning", "crowd", "image_folder", "large", "mixture", "news20", "variety")
 
 Load = Callable[[str], ModuleType]
 
@@ -240,6 +240,18 @@ def test_missing_data_names_the_variable(load: Load, tmp_path: Path, monkeypatch
 
 def _rows(out: Path) -> list[dict[str, float]]:
     return json.loads(out.read_text(encoding="utf-8"))["rows"]
+
+
+def test_confident_learning(load: Load, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.json"
+    options = ["--sizes", "400x4", "--tools", "tamis,tamis", "--forms", "mask", "--out", str(out)]
+    assert load("confident_learning").main(options) == 0
+    first, second = _rows(out)
+    assert (first["rows"], first["classes"], first["dtype"]) == (400, 4, "float32")
+    assert 0 < first["issues"] == second["issues"] < 400
+    assert second["is_same"] == "yes"
+    assert first["extra_mb"] >= 0
+    assert "| 400 | 4 | float32 | mask | tamis |" in capsys.readouterr().out
 
 
 @pytest.fixture
