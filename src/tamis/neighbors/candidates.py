@@ -127,8 +127,8 @@ class Scorer:
         accumulation = 2.0 * (self._reference.width + 8) * 2.0**-24
         bound = rounding + accumulation
         if self._dtype == torch.bfloat16:
-            # The result has 8 significant bits: half a unit is 2**-9 of it. GPUs may also add up in bfloat16.
-            half_unit = 1.01 * 2.0**-9 if scores.device.type == "cpu" else 2.0**-6
+            # The result has 8 significant bits: it is off by up to 2**-8 of it. GPUs may add up in bfloat16.
+            half_unit = 1.01 * 2.0**-8 if scores.device.type == "cpu" else 2.0**-6
             size = scores.abs()
             bound = bound + half_unit * torch.where(torch.isfinite(size), size, 0.0).amax(dim=1)
         return bound

@@ -84,16 +84,17 @@ class Format:
         return torch.mm(left, right.T, out=out)
 
     def scores(self, similarity: torch.Tensor) -> torch.Tensor:
-        """Return the scores of given similarities ((b,) float64), rounded down."""
+        """Return the least scores of pairs of these similarities, float64, but for allowances."""
         if self.precision == "int8":
             # Far beyond any score, and far enough from overflow that allowances can be subtracted.
             return (similarity / self.step**2).floor_().clamp_(-(2.0**30), 2.0**30).to(torch.int32)
-        return torch.nextafter(similarity.float(), torch.tensor(-torch.inf))
+        result = torch.where(torch.isfinite(similarity), 1.01 * self._result_error * similarity.abs(), 0.0)
+        return torch.nextafter((similarity - result).float(), torch.tensor(-torch.inf))
 
     def allowances(self, lost: torch.Tensor, other_lost: float) -> torch.Tensor:
         """Return how much of a score's possible error is due to each row, (b,), rounded up.
 
-        The score of a pair is off by at most the allowance of its row plus that of its column.
+        A pair of at least a similarity scores at least `scores` of it, less the allowances of its two rows.
 
         Parameters
         ----------
@@ -105,12 +106,21 @@ class Format:
         # |a.b - a'.b'| <= |a - a'| |b| + |a'| |b - b'| (Cauchy-Schwarz), and |a'| <= |a| + |a - a'|.
         # Sums of int8 products are exact. In float32: d roundings of partial sums of at most about 1.
         adding = 0.0 if self.precision == "int8" else (self.width + 8) * 2.0**-24
-        # A bfloat16 result has 8 significant bits: it is off by up to 2**-9 of itself.
-        result = 2.0**-10 * (1.0 + 3.0 * other_lost) if self.precision == "bfloat16" else 0.0
-        allowance = (_LENGTH + other_lost) * lost + adding + result + self.slack / 2.0
+        allowance = (_LENGTH + other_lost) * lost + adding + self.slack / 2.0
         if self.precision == "int8":
             return (allowance / self.step**2).ceil_().to(torch.int32) + 1
+        allowance = allowance * (1.0 + 2.0 * self._result_error)
         return torch.nextafter(allowance.float(), torch.tensor(torch.inf))
+
+    def is_within(self, scores: torch.Tensor, exact: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
+        """Tell which scores are as near to the exact similarities as the allowances of both rows promise."""
+        found = self.similarities(scores)
+        return (found - exact).abs() <= self.similarities(allowed) + self._result_error * found.abs()
+
+    @property
+    def _result_error(self) -> float:
+        # A bfloat16 result has 8 significant bits: it is off by up to 2**-8 of itself.
+        return 1.001 * 2.0**-8 if self.precision == "bfloat16" else 0.0
 
     def similarities(self, scores: torch.Tensor) -> torch.Tensor:
         """Return scores of a product as approximate similarities, float64."""

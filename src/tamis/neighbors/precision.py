@@ -16,6 +16,8 @@ _ROWS, _COLUMNS = 512, 4096
 _SAMPLE, _SAMPLED_ROWS = 4096, 512
 # What a pair that the rough product leaves open costs, about.
 _PAIR_SECONDS = 3e-7
+# Narrower rows gain nothing.
+_NARROWEST_INT8 = 16
 # The longer candidate list of bfloat16 has to be paid for.
 _WORTHWHILE = 0.8
 
@@ -48,9 +50,10 @@ def faster_precision(width: int, device: str = "cpu") -> BlockPrecision:
 def is_int8_exact(width: int) -> bool:
     """Return whether int8 products of this width exist here and are exact for the largest codes.
 
-    Instructions that add pairs of products in 16 bits overflow on them.
+    Instructions that add pairs of products in 16 bits overflow on them. Rows of a few columns have nothing to
+    gain (and for one column torch 2.13 returns what happened to be in memory).
     """
-    if not hasattr(torch, "_int_mm") or width >= 2**17:
+    if not hasattr(torch, "_int_mm") or not _NARROWEST_INT8 <= width < 2**17:
         return False
     signs = torch.where(torch.arange(64 * width).view(64, width) % 7 < 5, 127, -127)
     signs[0], signs[1] = 127, -127
@@ -72,6 +75,7 @@ def choose_format(
     Parameters
     ----------
     precision : {"auto", "float32", "bfloat16", "int8"}
+        One that does not work here counts as "auto".
     rows : UnitRows
     alive : (n,) int64 tensor
         The rows that take part.
@@ -79,11 +83,12 @@ def choose_format(
     """
     generator = torch.Generator().manual_seed(1)
     sample = rows.take(alive[torch.randperm(len(alive), generator=generator)[:_SAMPLE]])
-    if precision != "auto":
-        return fitting_format(precision, sample)
-    forms = [fitting_format("float32", sample), fitting_format("bfloat16", sample)]
+    able: tuple[Precision, ...] = ("float32", "bfloat16")
     if is_int8_exact(rows.width):
-        forms.append(fitting_format("int8", sample))
+        able = (*able, "int8")
+    if precision in able:
+        return fitting_format(precision, sample)
+    forms = [fitting_format(one, sample) for one in able]
     # Similarities of some rows to the others, and the one that the k-th neighbour among all should reach.
     similarity = (sample[:_SAMPLED_ROWS] @ sample[_SAMPLED_ROWS:].T).double()
     rank = max(1, round(k * similarity.shape[1] / len(alive)))

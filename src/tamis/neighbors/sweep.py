@@ -172,7 +172,7 @@ class Sweep:
         """Return the exact ``rank``-th largest similarity among the best columns of the best groups."""
         b = len(tile.best)
         best = tile.best.to(self._form.limit_dtype, copy=True)
-        rankth = nth_largest(best, rank).unsqueeze(1)
+        rankth = nth_largest(best, min(rank, panel.n_groups)).unsqueeze(1)
         rows, groups = ((tile.best >= rankth) & (tile.best > self._form.lowest)).nonzero(as_tuple=True)
         inside = tile.scores.view(b, GROUP, -1)[rows, :, groups].argmax(dim=1)
         values = pair_values(tile.exact, panel.exact, rows, inside * panel.n_groups + groups)
@@ -208,11 +208,13 @@ class Sweep:
         if len(rows) <= b * w // (4 * _CROWDED):
             return False
         floor = self._floor[tile.rows]
-        crowded = (torch.bincount(rows, minlength=b) > w // _CROWDED) & torch.isfinite(floor)
+        crowded = (torch.bincount(rows, minlength=b) > w // _CROWDED + 4 * self._k) & torch.isfinite(floor)
         floor[crowded] = torch.inf
         if not is_both:
             return bool(crowded.any())
-        full = (torch.bincount(columns, minlength=w) > b // _CROWDED) & torch.isfinite(panel.floor)
+        full = (torch.bincount(columns, minlength=w) > b // _CROWDED + 4 * self._k) & torch.isfinite(
+            panel.floor
+        )
         panel.floor[full] = torch.inf
         self._floor[panel.places[full]] = torch.inf
         return bool(crowded.any() or full.any())
@@ -232,10 +234,9 @@ class Sweep:
         self, tile: _Tile, panel: Panel, rows: torch.Tensor, columns: torch.Tensor, values: torch.Tensor
     ) -> None:
         """Notice a backend whose product is less precise than promised."""
-        scores = self._form.similarities(tile.scores[rows, columns])
+        scores = tile.scores[rows, columns]
         allowed = self._left_allowance[tile.rows][rows] + panel.allowance[columns % panel.n_groups]
-        if bool(((scores - values).abs() > self._form.similarities(allowed)).any()):
-            self.is_trusted = False
+        self.is_trusted &= bool(self._form.is_within(scores, values, allowed).all())
 
     def _compact(self, q: int, rank: int) -> None:
         self._lists[q].compact(self._floor[q * self._panel : (q + 1) * self._panel], rank)
