@@ -54,18 +54,24 @@ def cosine_distances(
     >>> cosine_distances(np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[1], [0]])).ravel()
     array([1., 1.])
     """
-    k = indices.shape[1]
-    distances = np.empty(indices.shape)
+    n, k = indices.shape
+    distances, largest, length = np.empty((n, k)), np.empty(len(features)), np.empty(len(features))
     step = rows_per_block(8 * 5 * (k + 1) * features.shape[1], parse_memory_budget(memory_budget))
-    for start in range(0, len(indices), step):
-        part = indices[start : start + step]
-        rows = np.concatenate([np.arange(start, start + len(part)), part.ravel()])
-        block = torch.from_numpy(np.asarray(features[rows], dtype=np.float64))
-        block = block / block.abs().amax(dim=1, keepdim=True)
-        block /= fixed_order_sum(block.square()).sqrt().unsqueeze(1)
-        own = block[: len(part)].repeat_interleave(k, dim=0)
-        cosine = fixed_order_sum(own * block[len(part) :])
-        distances[start : start + step] = 1.0 - cosine.numpy().reshape(len(part), k)
+    for start in range(0, len(features), step):
+        part = slice(start, start + step)
+        block = np.asarray(features[part], dtype=np.float64)
+        # Squares of float64 extremes would overflow or vanish: divide by the largest entry first.
+        largest[part] = np.abs(block).max(axis=1)
+        scaled = torch.from_numpy(block / largest[part, None])
+        length[part] = fixed_order_sum(scaled.square()).sqrt().numpy()
+    for start in range(0, n, step):
+        part = slice(start, min(start + step, n))
+        near = indices[part]
+        own = np.asarray(features[part], dtype=np.float64) / largest[part, None]
+        others = np.asarray(features[near], dtype=np.float64) / largest[near, None]  # (b, k, d)
+        products = torch.from_numpy(others * own[:, None, :]).reshape(-1, features.shape[1])
+        cosine = fixed_order_sum(products).numpy().reshape(near.shape) / (length[part, None] * length[near])
+        distances[part] = 1.0 - cosine
     return distances
 
 
