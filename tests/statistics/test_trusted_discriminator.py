@@ -50,8 +50,8 @@ def full_objective(vector, trusted, mixed, prior, pooling, k):
 def test_no_other_parameters_are_better(prior):
     trusted, mixed, _ = sets()
     model = fit_discriminator(trusted, mixed, 3, prior=prior, pooling=1.0)
-    assert model.clipped > -1e-6
-    assert (model.clipped < 1e-6) == (prior == 0.9)  # there the clip decides
+    assert model.clipped > -1e-5
+    assert (model.clipped < 1e-5) == (prior == 0.9)  # there the clip decides
     found = np.concatenate([model.shared.numpy(), model.by_class.numpy().ravel()])
     best = full_objective(found, trusted, mixed, prior, 1.0, 3)
     rng = np.random.default_rng(0)
