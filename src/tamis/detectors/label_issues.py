@@ -143,13 +143,12 @@ def find_label_issues(
     _check_wishes(wishes, n_jobs)
     is_adjusted = _is_adjusted(return_indices_ranked_by or "self_confidence", rank_by_kwargs)
     rows = LabelledRows(labels, pred_probs)
-    seen = survey(rows)
-    mask = _mask(rows, seen, wishes)
+    mask = _mask(rows, wishes)
     if verbose:
         print(f"Number of label issues found: {int(mask.sum())}")
     if return_indices_ranked_by is None:
         return mask
-    return _ranked(rows, seen, mask, return_indices_ranked_by, is_adjusted)
+    return _ranked(rows, mask, return_indices_ranked_by, is_adjusted)
 
 
 def order_label_issues(
@@ -193,7 +192,8 @@ def order_label_issues(
             f"label_issues_mask has shape {mask.shape} and dtype {mask.dtype}; "
             f"expected ({rows.n_samples},) bool, as find_label_issues returns it"
         )
-    return _ranked(rows, survey(rows), mask, rank_by, is_adjusted)
+    survey(rows)  # refuses what is no probability
+    return _ranked(rows, mask, rank_by, is_adjusted)
 
 
 def _check_wishes(wishes: _Wishes, n_jobs: int | None) -> None:
@@ -218,7 +218,8 @@ def _warn(message: str) -> None:
     warnings.warn(message, TamisWarning, stacklevel=4)
 
 
-def _mask(rows: LabelledRows, seen: Survey, wishes: _Wishes) -> BoolArray:
+def _mask(rows: LabelledRows, wishes: _Wishes) -> BoolArray:
+    seen = survey(rows)
     if wishes.filter_by in _PRUNING:
         return _pruned(rows, seen, wishes)
     if wishes.filter_by == "predicted_neq_given":
@@ -275,11 +276,10 @@ def _is_adjusted(method: QualityMethod, options: Mapping[str, bool] | None) -> b
     return bool((options or {}).get("adjust_pred_probs", False))
 
 
-def _ranked(
-    rows: LabelledRows, seen: Survey, mask: BoolArray, method: QualityMethod, is_adjusted: bool
-) -> IntArray:
+def _ranked(rows: LabelledRows, mask: BoolArray, method: QualityMethod, is_adjusted: bool) -> IntArray:
     chosen = np.flatnonzero(mask)
-    thresholds = _thresholds(rows, seen) if is_adjusted else None
+    # Another pass for the thresholds, rare, instead of a number a row kept for it.
+    thresholds = _thresholds(rows, survey(rows)) if is_adjusted else None
     scores = row_scores(rows, method, thresholds=thresholds, compat=True, chosen=chosen)
     ranked: IntArray = chosen[np.argsort(scores)]
     return ranked

@@ -218,11 +218,9 @@ def estimate_joint(
     """
     refuse_multi_label(multi_label)
     if confident_joint is None:
-        joint = compute_confident_joint(labels, pred_probs)
-    else:
-        joint = calibrate_confident_joint(confident_joint, labels)
-    shares: FloatArray = joint / joint.sum()
-    return shares
+        confident_joint = compute_confident_joint(labels, pred_probs, calibrate=False)
+    joint = calibrate_confident_joint(confident_joint, labels)
+    return np.divide(joint, joint.sum())
 
 
 def num_label_issues(
@@ -263,10 +261,10 @@ def num_label_issues(
         seen = survey(rows)
         guesses = row_guesses(rows, seen, _thresholds(rows, seen, None))
         return int(((guesses != rows.codes) & (guesses < rows.n_classes) & ~seen.is_supported).sum())
-    if estimation_method not in ("off_diagonal_calibrated", "off_diagonal_custom"):
+    legal = ("off_diagonal", "off_diagonal_calibrated", "off_diagonal_custom")
+    if estimation_method not in legal:
         raise InputError(
-            f"estimation_method is {estimation_method!r}; legal are 'off_diagonal', "
-            "'off_diagonal_calibrated' and 'off_diagonal_custom'"
+            f"estimation_method is {estimation_method!r}; legal are {', '.join(map(repr, legal))}"
         )
     own = confident_joint if estimation_method == "off_diagonal_custom" else None
     if own is None and estimation_method == "off_diagonal_custom":
