@@ -5,7 +5,7 @@ On tensors, and as states that can be merged, it is in `tamis.statistics.confide
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, overload
+from typing import Literal, TypeAlias, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -220,7 +220,7 @@ def estimate_joint(
     if confident_joint is None:
         confident_joint = compute_confident_joint(labels, pred_probs, calibrate=False)
     joint = calibrate_confident_joint(confident_joint, labels)
-    return np.divide(joint, joint.sum())
+    return cast(FloatArray, joint / joint.sum())
 
 
 def num_label_issues(
