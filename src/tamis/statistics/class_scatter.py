@@ -89,12 +89,13 @@ class ClassScatter:
         given = torch.tensor(features, dtype=torch.float64) if isinstance(features, list) else features
         rows = feature_block(given, self.means.shape[1], self.device)
         codes = self._codes(labels, len(rows))
+        is_bad = (codes >= 0) & ~torch.isfinite(rows).all(dim=1)
+        if bool(is_bad.any()):
+            row = int(is_bad.nonzero()[0, 0])
+            raise InputError(f"features row {row} holds NaN or infinity; leave such rows out (label -1)")
         rows, codes = rows[codes >= 0], codes[codes >= 0]
         if len(rows) == 0:
             return self
-        if not bool(torch.isfinite(rows).all()):
-            row = int((~torch.isfinite(rows)).any(dim=1).nonzero()[0, 0])
-            raise InputError(f"features used row {row} holds NaN or infinity; leave such rows out (label -1)")
         block = ClassScatter(len(self.counts), rows.shape[1], device=self.device)
         block.counts = torch.bincount(codes, minlength=len(self.counts))
         block.means.index_add_(0, codes, rows)
