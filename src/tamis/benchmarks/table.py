@@ -1,0 +1,82 @@
+"""Tables of a benchmark: one block a data set and noise, mean and spread over seeds."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tamis.benchmarks.config import BenchConfig
+from tamis.benchmarks.trial import Cell
+from tamis.runs import write_text
+
+_COLUMNS = (
+    ("ap", "AP", ".3f"),
+    ("auroc", "AUROC", ".3f"),
+    ("f1", "F1 at flag", ".3f"),
+    ("ece", "ECE", ".3f"),
+    ("suggested_right", "suggestion right", ".3f"),
+    ("cpu", "CPU s", ".1f"),
+    ("added_mb", "added MB", ".0f"),
+)
+
+Row = Mapping[str, Cell]
+
+
+def detection_table(config: BenchConfig, rows: Sequence[Row]) -> str:
+    """Return Markdown: candidates sorted by average precision; mean (and standard deviation over seeds)."""
+    notes = {data.name: data.note for data in config.data}
+    blocks: dict[tuple[Cell, Cell], dict[Cell, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        blocks[row["data"], row["noise"]][row["candidate"]].append(row)
+    text = ""
+    for (data, noise), by_candidate in blocks.items():
+        text += f"### {data}{f', {noise}' if noise else ''}\n\n{_rates(by_candidate)}"
+        text += f" {notes[str(data)]}" if notes.get(str(data)) else ""
+        text += "\n\n| method | " + " | ".join(heading for _, heading, _ in _COLUMNS) + " |\n"
+        text += "| --- " * (1 + len(_COLUMNS)) + "|\n"
+        ranked = sorted(by_candidate.items(), key=lambda item: -(_mean(item[1], "ap") or -1.0))
+        for name, trials in ranked:
+            errors = sorted({str(trial["error"]) for trial in trials if "error" in trial})
+            cells = errors[:1] if errors else [_cell(trials, key, form) for key, _, form in _COLUMNS]
+            text += f"| {name} | " + " | ".join(cells) + " |\n"
+        text += "\n"
+    return text
+
+
+def write_tables(out: Path, config: BenchConfig, rows: Sequence[Row]) -> None:
+    """Write ``table.md`` into the folder."""
+    write_text(out / "table.md", detection_table(config, rows))
+
+
+def _rates(by_candidate: Mapping[Cell, Sequence[Row]]) -> str:
+    trials = next(iter(by_candidate.values()))
+    nominal, realised = _mean(trials, "nominal_rate"), _mean(trials, "realised_rate")
+    rows = trials[0].get("rows")
+    count = f"{rows:,} rows; " if isinstance(rows, int) else ""
+    asked = "" if nominal is None else f"nominal rate {nominal:.1%}, "
+    seeds = f", {len(trials)} seeds (mean, standard deviation)" if len(trials) > 1 else ""
+    found = "unknown" if realised is None else f"{realised:.1%}"
+    return f"{count}{asked}realised rate {found}{seeds}."
+
+
+def _values(trials: Sequence[Row], key: str) -> list[float]:
+    found = [trial.get(key) for trial in trials]
+    return [float(value) for value in found if isinstance(value, int | float)]
+
+
+def _mean(trials: Sequence[Row], key: str) -> float | None:
+    values = _values(trials, key)
+    return math.fsum(values) / len(values) if values else None
+
+
+def _cell(trials: Sequence[Row], key: str, form: str) -> str:
+    values = _values(trials, key)
+    if not values:
+        return "-"
+    mean = math.fsum(values) / len(values)
+    if len(values) == 1 or key in {"cpu", "added_mb"}:
+        return format(mean, form)
+    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    return f"{mean:{form}} ({spread:{form}})"

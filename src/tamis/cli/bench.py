@@ -1,0 +1,51 @@
+"""``tamis bench``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tamis.cli.options import JsonOption
+
+EXAMPLES = """\b
+Examples:
+  tamis bench detection.toml
+  tamis bench detection.toml --out runs/bench-detection --json
+"""
+
+
+def run(
+    config: Annotated[
+        Path, typer.Argument(help="TOML file, see the page on benchmarks.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Run folder.", show_default="runs/bench-<config>")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare detectors on data whose wrong labels are known.
+
+    Runs data x noise x seeds x detectors as the file says and writes results.json and table.md. Interrupted,
+    it continues when the same command is run again.
+    """
+    from tamis.benchmarks import read_config, run_detection
+    from tamis.cli.screen import Screen
+
+    screen = Screen(as_json=as_json)
+    bench = run_detection(read_config(config), out or Path("runs") / f"bench-{config.stem}")
+    failed = [row for row in bench.rows if "error" in row]
+    screen.line((bench.folder / "table.md").read_text(encoding="utf-8"))
+    screen.line(f"Table   {bench.folder / 'table.md'}")
+    screen.result(
+        {
+            "command": "bench",
+            "status": "finished",
+            "run": str(bench.folder),
+            "table": str(bench.folder / "table.md"),
+            "n_trials": len(bench.rows),
+            "n_refused": len(failed),
+            "rows": bench.rows,
+        }
+    )
