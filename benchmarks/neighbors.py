@@ -1,15 +1,22 @@
-"""Neighbour search beside scikit-learn's brute force and a plain product with topk: seconds, CPU and memory.
+"""Exact neighbour search beside faiss' flat index, scikit-learn and a plain product with topk, in one run.
 
-    python benchmarks/neighbors.py --rows 50000 --columns 256 --k 20
-    python benchmarks/neighbors.py --features features.npz --array train
+    python benchmarks/neighbors.py                                   50,000 x 512, k = 10, planted near-duplicates
+    python benchmarks/neighbors.py --rows 200000 --queries 20000     20,000 of the rows search among 200,000
+    python benchmarks/neighbors.py --features features.npz --array train --k 20
 
-Each method runs in a process of its own, so that peak memory is its own.
+Needs scikit-learn and, for its row, faiss (`pip install faiss-cpu`); a package that is missing is left out. Each
+method runs in a process of its own with `--threads` threads; the processor seconds are those of the search, without
+imports. Recall is the share of the true neighbours found, over 1,000 queries searched in float64 (the planted copies are
+among their neighbours); equally near rows can be swapped.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import importlib.util
 import multiprocessing
+import os
 import resource
 import sys
 import tempfile
@@ -18,63 +25,108 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from results import Column, Report
 
 Found = tuple[np.ndarray, np.ndarray]
-METHODS = ("tamis auto", "tamis bfloat16", "tamis float32", "tamis reference", "torch topk", "scikit-learn")
-REFERENCE_ROWS = 30_000
+METHODS = (
+    "tamis auto",
+    "tamis int8",
+    "tamis bfloat16",
+    "tamis float32",
+    "faiss flat",
+    "scikit-learn",
+    "torch topk",
+)
+DEFAULT_METHODS = ("tamis auto", "faiss flat", "scikit-learn")
+DUPLICATES = 0.02
+TRUTH_ROWS = 1_000
+COLUMNS = (
+    Column("rows", "rows", ","),
+    Column("queries", "queries", ","),
+    Column("method", "search"),
+    Column("cpu", "CPU s", ".1f"),
+    Column("ratio", "of the first", ".2f"),
+    Column("wall", "wall s", ".1f"),
+    Column("added_mb", "added MB", ",.0f"),
+    Column("recall", "recall", ".4f"),
+)
 
 
-def search_tamis(precision: str, rows: np.ndarray, k: int) -> Found:
+def search_tamis(precision: str, rows: np.ndarray, n_queries: int, k: int) -> Found:
     from tamis.neighbors import nearest_neighbors
 
-    reference = None
-    if precision == "reference":
-        picks = np.random.default_rng(0).choice(len(rows), min(REFERENCE_ROWS, len(rows)), replace=False)
-        precision, reference = "auto", np.sort(picks)
-    found = nearest_neighbors(rows, k=k, precision=precision, reference_rows=reference)
+    if n_queries == len(rows):
+        found = nearest_neighbors(rows, k=k, precision=precision)
+    else:
+        # A group of its own for each row: a query is not its own neighbour.
+        groups = np.arange(len(rows))
+        found = nearest_neighbors(
+            rows[:n_queries],
+            rows,
+            k=k,
+            precision=precision,
+            query_groups=groups[:n_queries],
+            reference_groups=groups,
+        )
     return found.indices, found.similarities
 
 
-def search_torch(rows: np.ndarray, k: int) -> Found:
+def search_faiss(rows: np.ndarray, n_queries: int, k: int) -> Found:
+    import faiss
+
+    unit = np.array(rows, dtype=np.float32)
+    faiss.normalize_L2(unit)
+    index = faiss.IndexFlatIP(unit.shape[1])
+    index.add(unit)
+    similarities, indices = index.search(unit[:n_queries], k + 1)
+    return without_self(indices, similarities)
+
+
+def search_sklearn(rows: np.ndarray, n_queries: int, k: int) -> Found:
+    from sklearn.neighbors import NearestNeighbors
+
+    values = np.array(rows, dtype=np.float32)
+    search = NearestNeighbors(n_neighbors=k + 1, metric="cosine", algorithm="brute").fit(values)
+    distances, indices = search.kneighbors(values[:n_queries])
+    return without_self(indices, 1.0 - distances)
+
+
+def search_torch(rows: np.ndarray, n_queries: int, k: int) -> Found:
     import torch
 
     unit = torch.nn.functional.normalize(torch.from_numpy(np.array(rows, dtype=np.float32)), dim=1)
-    best = []
-    for start in range(0, len(unit), 1024):
-        product = unit[start : start + 1024] @ unit.T
-        here = torch.arange(len(product))
-        product[here, here + start] = -torch.inf
-        best.append(product.topk(k, dim=1))
-    return torch.cat([b.indices for b in best]).numpy(), torch.cat([b.values for b in best]).numpy()
+    best = [(unit[s : s + 1024] @ unit.T).topk(k + 1, dim=1) for s in range(0, n_queries, 1024)]
+    indices, similarities = torch.cat([b.indices for b in best]), torch.cat([b.values for b in best])
+    return without_self(indices.numpy()[:n_queries], similarities.numpy()[:n_queries])
 
 
-def search_sklearn(rows: np.ndarray, k: int) -> Found:
-    from sklearn.neighbors import NearestNeighbors
+def without_self(indices: np.ndarray, similarities: np.ndarray) -> Found:
+    """Drop each row's own entry, or the last one where it is not there (a copy took its place)."""
+    is_self = indices == np.arange(len(indices))[:, None]
+    is_self[~is_self.any(axis=1), -1] = True
+    shape = (len(indices), indices.shape[1] - 1)
+    return indices[~is_self].reshape(shape), similarities[~is_self].reshape(shape)
 
-    search = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute")
-    distances, indices = search.fit(np.array(rows, dtype=np.float32)).kneighbors()
-    return indices, 1.0 - distances
 
-
-def run(method: str, path: Path, k: int, out: Path) -> None:
-    rows = np.load(path, mmap_mode="r", allow_pickle=False)
-    searches: dict[str, Callable[[], Found]] = {
-        "torch": lambda: search_torch(rows, k),
-        "scikit-learn": lambda: search_sklearn(rows, k),
-        "tamis": lambda: search_tamis(method.split()[-1], rows, k),
-    }
-    import sklearn.neighbors
+def run(method: str, path: Path, n_queries: int, k: int, threads: int, out: Path) -> None:
     import torch
 
-    import tamis.neighbors
-
-    modules = (sklearn.neighbors, torch, tamis.neighbors)  # loaded before the clock starts
+    for name in ("tamis.neighbors", "sklearn.neighbors", "faiss"):
+        if importlib.util.find_spec(name.split(".")[0]) is not None:
+            importlib.import_module(name)  # loaded before the clock starts
+    torch.set_num_threads(threads)
+    rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    searches: dict[str, Callable[[], Found]] = {
+        "tamis": lambda: search_tamis(method.split()[-1], rows, n_queries, k),
+        "faiss": lambda: search_faiss(rows, n_queries, k),
+        "scikit-learn": lambda: search_sklearn(rows, n_queries, k),
+        "torch": lambda: search_torch(rows, n_queries, k),
+    }
     before = peak_bytes()
     wall, cpu = time.perf_counter(), time.process_time()
-    indices, similarities = searches[method.split()[0]]()
+    indices, _ = searches[method.split()[0]]()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    figures = np.array([wall, cpu, before, peak_bytes(), len(modules)])
-    np.savez(out, figures=figures, indices=indices, similarities=similarities)
+    np.savez(out, figures=np.array([wall, cpu, (peak_bytes() - before) / 1e6]), indices=indices)
 
 
 def peak_bytes() -> int:
@@ -86,48 +138,85 @@ def write_rows(arguments: argparse.Namespace, path: Path) -> None:
         with np.load(arguments.features, allow_pickle=False) as stored:
             np.save(path, stored[arguments.array][: arguments.rows])
         return
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(arguments.seed)
     shape = (arguments.rows, arguments.columns)
     rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-    centres = rng.normal(size=(100, arguments.columns))
-    for start in range(0, arguments.rows, 10_000):
-        part = rows[start : start + 10_000]
-        part[:] = centres[rng.integers(0, 100, size=len(part))] + rng.normal(size=part.shape)
+    for start in range(0, len(rows), 10_000):
+        rows[start : start + 10_000] = rng.standard_normal(
+            rows[start : start + 10_000].shape, dtype=np.float32
+        )
+    # Near-duplicates: nearer to their original than bfloat16 or float32 products can tell apart.
+    copies = rng.choice(len(rows) // 2, int(DUPLICATES * len(rows)), replace=False)
+    noise = rng.standard_normal((len(copies), arguments.columns), dtype=np.float32)
+    rows[len(rows) // 2 + copies] = rows[copies] + 1e-4 * noise
+
+
+def true_neighbors(path: Path, n_queries: int, k: int) -> Found:
+    """Return every so many-th query, and its k nearest rows by float64 products."""
+    rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    picks = np.unique(np.linspace(0, n_queries - 1, TRUTH_ROWS).astype(np.int64))
+    unit = unit_double(rows[picks])
+    products = np.empty((len(picks), len(rows)))
+    for start in range(0, len(rows), 20_000):
+        part = unit_double(rows[start : start + 20_000])
+        products[:, start : start + len(part)] = unit @ part.T
+    products[np.arange(len(picks)), picks] = -np.inf
+    return picks, np.argpartition(products, -k, axis=1)[:, -k:]
+
+
+def unit_double(rows: np.ndarray) -> np.ndarray:
+    values = rows.astype(np.float64)
+    return values / np.linalg.norm(values, axis=1, keepdims=True)
+
+
+def measure(method: str, arguments: argparse.Namespace, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    out, path = folder / "found.npz", folder / "rows.npy"
+    process = multiprocessing.get_context("spawn").Process(
+        target=run, args=(method, path, arguments.queries, arguments.k, arguments.threads, out)
+    )
+    process.start()
+    process.join()
+    if process.exitcode != 0:
+        raise SystemExit(f"{method} failed with exit code {process.exitcode}")
+    with np.load(out, allow_pickle=False) as found:
+        return found["figures"], found["indices"]
+
+
+def is_installed(method: str) -> bool:
+    package = {"faiss flat": "faiss", "scikit-learn": "sklearn"}.get(method, "torch")
+    return importlib.util.find_spec(package) is not None
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=20_000)
-    parser.add_argument("--columns", type=int, default=256)
-    parser.add_argument("--k", type=int, default=20)
+    parser.add_argument("--rows", type=int, default=50_000)
+    parser.add_argument("--columns", type=int, default=512)
+    parser.add_argument("--queries", type=int, help="search only for the first rows; default all")
+    parser.add_argument("--k", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--features", type=Path, help="npz file with real features instead of random ones")
     parser.add_argument("--array", default="train", help="name of the array in --features")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--methods", nargs="+", default=list(DEFAULT_METHODS), choices=METHODS)
+    parser.add_argument("--out", type=Path, help="JSON file for the figures")
     arguments = parser.parse_args()
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(arguments.threads)
+    arguments.queries = arguments.queries or arguments.rows
+    report = Report("neighbors", arguments.out)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_rows(arguments, folder / "rows.npy")
-        print(
-            f"{'method':<16} {'wall s':>8} {'CPU s':>8} {'peak MB':>8} {'added MB':>9} {'same as first':>14}"
-        )
-        first = None
-        for method in arguments.methods:
-            out = folder / "found.npz"
-            process = multiprocessing.get_context("spawn").Process(
-                target=run, args=(method, folder / "rows.npy", arguments.k, out)
-            )
-            process.start()
-            process.join()
-            if process.exitcode != 0:
-                return 1
-            with np.load(out, allow_pickle=False) as found:
-                wall, cpu, before, peak, _ = found["figures"]
-                indices = found["indices"]
-            first = indices if first is None else first
-            # Shares of neighbours in common, in any order: rounding swaps equally near ones.
-            same = np.mean([len(np.intersect1d(a, b)) / len(a) for a, b in zip(first, indices, strict=True)])
-            memory = f"{peak / 1e6:8.0f} {(peak - before) / 1e6:9.0f}"
-            print(f"{method:<16} {wall:8.1f} {cpu:8.1f} {memory} {same:14.4%}", flush=True)
+        write_rows(arguments, Path(name) / "rows.npy")
+        picks, truth = true_neighbors(Path(name) / "rows.npy", arguments.queries, arguments.k)
+        first_cpu = 0.0
+        for method in filter(is_installed, arguments.methods):
+            figures, indices = measure(method, arguments, Path(name))
+            wall, cpu, added_mb = map(float, figures)
+            first_cpu = first_cpu or cpu
+            hits = [len(np.intersect1d(a, b)) for a, b in zip(truth, indices[picks], strict=True)]
+            row = {"rows": arguments.rows, "queries": arguments.queries, "method": method, "cpu": cpu}
+            recall = sum(hits) / truth.size
+            report.add(row | {"wall": wall, "added_mb": added_mb, "ratio": cpu / first_cpu, "recall": recall})
+    report.show(COLUMNS)
     return 0
 
 

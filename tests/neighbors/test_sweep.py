@@ -27,12 +27,10 @@ def random_rows(n: int, d: int, seed: int = 0) -> np.ndarray:
 
 
 def unit_rows(rows: np.ndarray) -> UnitRows:
-    held = UnitRows(rows, "rows")
-    held.hold()
-    return held
+    return UnitRows(rows, "rows")
 
 
-def sweep_all(rows, k, form, *, forbidden=None, reference=None, panel=256, block=100, tie_rank=None):
+def sweep_all(rows, k, form, *, forbidden=None, reference=None, tile=256, tie_rank=None):
     """Run a sweep with small tiles; rows that it leaves unproven get the index -2."""
     left = unit_rows(rows)
     right = left if reference is None else unit_rows(reference)
@@ -43,7 +41,7 @@ def sweep_all(rows, k, form, *, forbidden=None, reference=None, panel=256, block
     if forbidden is None:
         forbidden = Forbidden(torch.arange(len(left)) if reference is None else None)
     ranks = torch.arange(len(right)) if tie_rank is None else tie_rank
-    sweep = Sweep(left_side, right_side, form, forbidden, tie_rank=ranks, k=k, panel=panel, block=block)
+    sweep = Sweep(left_side, right_side, form, forbidden, tie_rank=ranks, k=k, tile=tile)
     indices = np.full((len(rows), k), -2)
     similarities = np.zeros((len(rows), k))
     for numbers, values, columns, is_proven in sweep.run():
@@ -67,7 +65,7 @@ def test_by_hand():
     # Sixteen directions in a plane, ten degrees apart: each row's neighbours are the ones beside it.
     angles = np.deg2rad(10.0 * np.arange(16))
     rows = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    indices, similarities = sweep_all(rows, 2, "float32", panel=16, block=16)
+    indices, similarities = sweep_all(rows, 2, "float32", tile=16)
     np.testing.assert_array_equal(np.sort(indices[1:-1]), np.stack([np.arange(14), np.arange(2, 16)], axis=1))
     np.testing.assert_array_equal(indices[[0, 15]], [[1, 2], [14, 13]])
     np.testing.assert_allclose(similarities[1:-1], np.cos(np.deg2rad(10.0)), atol=1e-7)
@@ -87,7 +85,7 @@ def test_equals_the_search_by_blocks(form):
 @given(st.data())
 def test_ties_groups_and_odd_sizes(data):
     n, d = data.draw(st.integers(1, 400)), data.draw(st.integers(2, 9))
-    k, panel = data.draw(st.integers(1, 9)), data.draw(st.sampled_from([16, 100, 300]))
+    k, tile = data.draw(st.integers(1, 9)), data.draw(st.sampled_from([16, 100, 300]))
     rng = np.random.default_rng(data.draw(st.integers(0, 10**6)))
     rows = rng.integers(-2, 3, size=(n, d)).astype(np.float64)
     rows[~rows.any(axis=1)] = 1.0
@@ -101,8 +99,7 @@ def test_ties_groups_and_odd_sizes(data):
         data.draw(st.sampled_from(PRECISIONS)),
         forbidden=Forbidden(torch.arange(n), codes, codes),
         tie_rank=torch.from_numpy(np.argsort(np.argsort(keys))),
-        panel=panel,
-        block=data.draw(st.sampled_from([16, 70])),
+        tile=tile,
     )
     assert_proven_rows_agree(found, expected, least=0.0)
 
@@ -211,7 +208,7 @@ def test_a_product_less_precise_than_promised_is_noticed(monkeypatch):
     monkeypatch.setattr(torch, "mm", rough_mm)
     side = Side(rows, torch.arange(300), form)
     own = Forbidden(torch.arange(300))
-    sweep = Sweep(side, side, form, own, tie_rank=torch.arange(300), k=3, panel=64, block=64)
+    sweep = Sweep(side, side, form, own, tie_rank=torch.arange(300), k=3, tile=64)
     assert len(list(sweep.run())) == 5
     assert not sweep.is_trusted
 
@@ -269,7 +266,7 @@ def test_pair_values_are_exact():
 @pytest.mark.parametrize("form", ["auto", *PRECISIONS])
 def test_large_searches_sweep_and_agree_with_blocks(form, monkeypatch):
     monkeypatch.setattr(plan, "FEWEST_SWEPT", 500)
-    monkeypatch.setattr(plan, "BLOCK", 100)
+    monkeypatch.setattr(plan, "_TILES", (256,))
     monkeypatch.setattr("tamis.neighbors.search.FEWEST_SWEPT", 500)
     rows = random_rows(2300, 24)
     rows[5] = rows[1900]
@@ -278,7 +275,7 @@ def test_large_searches_sweep_and_agree_with_blocks(form, monkeypatch):
     groups = np.where(np.arange(2300) < 60, np.arange(2300) // 3, -1)
     options = {"k": 5, "tie_keys": keys, "query_groups": groups, "allow_zero": True}
     swept = nearest_neighbors(rows, precision=form, **options)
-    few = np.random.default_rng(2).permutation(2300)[:900]
+    few = np.random.default_rng(2).permutation(2300)[:2100]
     swept_few = nearest_neighbors(rows, precision=form, reference_rows=few, **options)
     monkeypatch.undo()
     blocks = nearest_neighbors(rows, **options)

@@ -69,10 +69,10 @@ class Forbidden:
         """
         if self.own_column is not None:
             own = self.own_column[rows]
-            ordered, where = columns.sort()
-            place = torch.searchsorted(ordered, own).clamp_(max=len(columns) - 1)
-            inside = (ordered[place] == own).nonzero()[:, 0]
-            scores[inside, where[place[inside]]] = lowest
+            inside = torch.isin(own, columns).nonzero()[:, 0]
+            if len(inside):
+                ordered, where = columns.sort()
+                scores[inside, where[torch.searchsorted(ordered, own[inside])]] = lowest
         if self.query_groups is not None and self.reference_groups is not None:
             groups, others = self.query_groups[rows], self.reference_groups[columns]
             # Most tiles share few groups or none: only their rows and columns are compared.

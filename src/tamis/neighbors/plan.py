@@ -7,13 +7,16 @@ from dataclasses import dataclass
 import torch
 
 from tamis.neighbors.sides import GROUP
-from tamis.neighbors.sweep import BLOCK, PANEL
 from tamis.neighbors.vectors import UnitRows
 
-# A sweep needs many columns to guess from the first panel what the others hold.
-FEWEST_SWEPT = 4 * PANEL
+# Fewer reference rows are searched as fast block by block.
+FEWEST_SWEPT = 8192
 # Queries that are swept at once, where they are not the reference rows themselves.
-SWEPT_TOGETHER = 8 * PANEL
+SWEPT_TOGETHER = 16_384
+
+# Sides of a tile. Large ones need fewer passes; the first of the panels has to be a small share of all.
+_TILES = (4096, 2048, 1024)
+_FEWEST_PANELS = 8
 
 _DEFAULT_BUDGET = 2**30
 # Bytes of a pair in a shortlist, and pairs of a row beside twice the k it looks for.
@@ -30,37 +33,40 @@ class Plan:
         Query and reference rows of a block.
     holds_reference : bool
         Whether the reference rows are kept in memory.
-    sweeps : bool
-        Whether most rows are searched by one sweep over all pairs.
+    tile : int
+        Rows and columns of a tile of the sweep that searches most rows; 0 for a search without sweep.
     """
 
     queries: int
     panel: int
     holds_reference: bool
-    sweeps: bool
+    tile: int
 
 
 def plan_search(queries: UnitRows, reference: UnitRows, *, k: int, budget: int | None, device: str) -> Plan:
     """Return the plan of a search for ``k`` neighbours within ``budget`` bytes, by default 1 GiB."""
     allowed = _DEFAULT_BUDGET if budget is None else min(budget, _DEFAULT_BUDGET)
-    sweeps = torch.device(device).type == "cpu" and _can_sweep(queries, reference, k, allowed)
+    tile = _largest_tile(queries, reference, k, allowed) if torch.device(device).type == "cpu" else 0
     # Held rows take 4 bytes a value and, in bfloat16, 2 more.
-    holds = sweeps or 6 * len(reference) * reference.width <= allowed // 2
+    holds = tile > 0 or 6 * len(reference) * reference.width <= allowed // 2
     scores = min(allowed // 8, 2**26) // 4
     # Where the reference is read again for every block of queries, that block should be tall.
     tall = 512 if holds else 4096
     panel = max(64, min(len(reference), 32_768, scores // tall))
-    return Plan(max(1, min(tall, scores // panel)), panel, holds, sweeps)
+    return Plan(max(1, min(tall, scores // panel)), panel, holds, tile)
 
 
-def _can_sweep(queries: UnitRows, reference: UnitRows, k: int, allowed: int) -> bool:
-    """Tell whether a sweep is worth its preparation and fits the memory allowed."""
+def _largest_tile(queries: UnitRows, reference: UnitRows, k: int, allowed: int) -> int:
+    """Return the side of the tiles of a sweep within the memory allowed, 0 where it is not worth while."""
     m, d = len(reference), reference.width
     n_rows = m if queries is reference else min(len(queries), SWEPT_TOGETHER)
-    if m < FEWEST_SWEPT or n_rows < BLOCK or k > PANEL // GROUP // 2:
-        return False
-    # Held rows and their codes, in the largest format.
-    held = 8 * d * (m if queries is reference else m + n_rows)
+    # Held rows and their codes.
+    held = 6 * d * (m if queries is reference else m + n_rows)
     lists = n_rows * (2 * k + _SPARE_PAIRS) * _PAIR_BYTES
-    tile = 8 * BLOCK * PANEL + (16 * PANEL + 12 * BLOCK) * d
-    return held + lists + tile <= allowed
+    for tile in _TILES:
+        # Scores with limits of their groups and a search among them; unit rows in float32 and float64, codes.
+        size = 7 * tile * tile + 24 * tile * d
+        is_small = tile * _FEWEST_PANELS <= m and k <= tile // GROUP // 2
+        if m >= FEWEST_SWEPT and n_rows >= 1024 and is_small and held + lists + size <= allowed:
+            return tile
+    return 0

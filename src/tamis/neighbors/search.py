@@ -130,7 +130,7 @@ def nearest_neighbors(
     )
     ranks = tie_ranks(tie_keys, rows, len(left if reference is None else right))
     plan = plan_search(left, right, k=k, budget=parse_memory_budget(memory_budget), device=device)
-    if plan.holds_reference:
+    if plan.holds_reference and not plan.tile:
         right.hold()
     own = _own_columns(len(left), rows) if exclude_self and reference is None else None
     forbidden = Forbidden(own, *groups, right.zero_rows() if allow_zero else None)
@@ -166,10 +166,10 @@ class _Search:
         """Search all queries but the skipped ones."""
         n = len(self._queries)
         pending = torch.arange(n) if skip is None else (~skip).nonzero()[:, 0]
-        if self._plan.sweeps:
+        if self._plan.tile:
             pending = self._sweep(pending, precision)
-        first: BlockPrecision = "float32" if precision == "float32" or self._plan.sweeps else "bfloat16"
-        if precision == "auto" and not self._plan.sweeps:
+        first: BlockPrecision = "float32" if precision == "float32" or self._plan.tile else "bfloat16"
+        if precision == "auto" and not self._plan.tile:
             first = faster_precision(self._reference.width, self._tie_rank.device.type)
         stages: tuple[BlockPrecision, ...] = ("float32",) if first == "float32" else (first, "float32")
         for stage in stages:
@@ -187,13 +187,22 @@ class _Search:
         if self._forbidden.dead_columns is not None:
             alive = alive[~self._forbidden.dead_columns]
         if len(alive) < FEWEST_SWEPT:
+            self._reference.hold()
             return rows
         form = choose_format(precision, self._reference, alive, self._k)
         right = Side(self._reference, alive, form)
         unproven = []
         with track("neighbours", total=len(rows)) as advance:
             for left in [right] if self._queries is self._reference else self._left_sides(rows, form):
-                sweep = Sweep(left, right, form, self._forbidden, tie_rank=self._tie_rank, k=self._k)
+                sweep = Sweep(
+                    left,
+                    right,
+                    form,
+                    self._forbidden,
+                    tie_rank=self._tie_rank,
+                    k=self._k,
+                    tile=self._plan.tile,
+                )
                 for numbers, values, columns, is_proven in sweep.run():
                     self._store(numbers[is_proven], values[is_proven], columns[is_proven])
                     unproven.append(numbers[~is_proven])
@@ -204,9 +213,7 @@ class _Search:
 
     def _left_sides(self, rows: torch.Tensor, form: Format) -> Iterator[Side]:
         for part in torch.split(rows, SWEPT_TOGETHER):
-            held = self._queries.subset(part.numpy())
-            held.hold()
-            yield Side(held, torch.arange(len(part)), form, part)
+            yield Side(self._queries.subset(part.numpy()), torch.arange(len(part)), form, part)
 
     def _pass(
         self, rows: torch.Tensor, find: Callable[[torch.Tensor, torch.Tensor], _Found], block: int

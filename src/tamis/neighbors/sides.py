@@ -10,7 +10,7 @@ from tamis.neighbors.formats import Format
 from tamis.neighbors.vectors import UnitRows
 
 GROUP = 8
-_ROWS_AT_ONCE = 1024
+_ROWS_AT_ONCE = 512
 # Columns whose rounding lost this much more than usual are kept in groups of their own.
 _UNUSUAL = 1.2
 
@@ -23,7 +23,7 @@ class Side:
     Parameters
     ----------
     rows : UnitRows
-        Held in memory.
+        Will be held in memory, in the shuffled order.
     alive : (n,) int64 tensor
         Which of them take part.
     form : Format
@@ -32,6 +32,8 @@ class Side:
 
     Attributes
     ----------
+    unit : (n, d) float32 tensor
+        The rows themselves.
     codes : (n, d) tensor
     lost : (n,) float64 tensor
         Length that each row lost by rounding.
@@ -43,27 +45,23 @@ class Side:
         self, rows: UnitRows, alive: torch.Tensor, form: Format, numbers: torch.Tensor | None = None
     ) -> None:
         generator = torch.Generator().manual_seed(len(alive))
-        self._order = alive[torch.randperm(len(alive), generator=generator)]
-        self._rows = rows
-        self.numbers = self._order if numbers is None else numbers[self._order]
-        self.codes = torch.empty((len(alive), rows.width), dtype=form.dtype)
-        self.lost = torch.empty(len(alive), dtype=torch.float64)
-        for start in range(0, len(alive), _ROWS_AT_ONCE):
+        order = alive[torch.randperm(len(alive), generator=generator)]
+        is_alive = torch.zeros(len(rows), dtype=torch.bool)
+        is_alive[order] = True
+        rows.hold(torch.cat([order, (~is_alive).nonzero()[:, 0]]))
+        self.numbers = order if numbers is None else numbers[order]
+        self.unit = rows.held[: len(order)]
+        self.codes, self.lost = self.unit, torch.zeros(len(order), dtype=torch.float64)
+        if form.dtype == torch.float32:
+            return
+        self.codes = torch.empty(self.unit.shape, dtype=form.dtype)
+        for start in range(0, len(order), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
-            self.codes[part], self.lost[part] = form.encode(rows.take(self._order[part]))
+            self.codes[part], self.lost[part] = form.encode(self.unit[part])
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self._order)
-
-    @property
-    def width(self) -> int:
-        """Number of columns."""
-        return self._rows.width
-
-    def take(self, places: torch.Tensor, *, out: torch.Tensor | None = None) -> torch.Tensor:
-        """Return the unit rows at places of the shuffled order, (m, d) float32."""
-        return self._rows.take(self._order[places], out=out)
+        return len(self.unit)
 
 
 @dataclass
@@ -84,6 +82,7 @@ class Panel:
         Similarity that each column's own k-th neighbour reaches; infinite where it looks for none.
     allowance : (n_groups,) tensor
         Largest possible error of a score due to a column of the group.
+    n_padding : int
     """
 
     places: torch.Tensor
@@ -93,6 +92,7 @@ class Panel:
     exact: torch.Tensor
     floor: torch.Tensor
     allowance: torch.Tensor
+    n_padding: int
 
     @property
     def n_groups(self) -> int:
@@ -122,7 +122,7 @@ def open_panel(side: Side, start: int, stop: int, floor: torch.Tensor, allowance
     local = padded.view(n_groups, GROUP).T.reshape(-1)
     is_real = local >= 0
     places = torch.where(is_real, local + start, -1)
-    rows = side.take(places)
+    rows = side.unit[places]
     return Panel(
         places=places,
         numbers=torch.where(is_real, side.numbers[places], -1),
@@ -131,4 +131,5 @@ def open_panel(side: Side, start: int, stop: int, floor: torch.Tensor, allowance
         exact=rows.double(),
         floor=torch.where(is_real, floor[local], torch.inf),
         allowance=allowance[local].view(GROUP, -1).amax(dim=0),
+        n_padding=len(padded) - len(alike),
     )

@@ -18,11 +18,11 @@ from tamis.neighbors.sides import GROUP, Panel, Side, open_panel
 Bucket: TypeAlias = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 """Numbers of rows (b,), values (b, c), columns (b, c), and whether each row is proven (b,)."""
 
-PANEL, BLOCK = 2048, 1024
 # Chance per row and look that a floor guessed from the columns seen so far is too high.
 _RISK = 3e-4
 # A row or column with more than this share of a tile possible is left to another search.
 _CROWDED = 8
+_CHECKED = 256
 
 
 def guessed_rank(k: int, seen: float) -> int:
@@ -69,8 +69,8 @@ class Sweep:
     forbidden : Forbidden
     tie_rank : (n_reference,) int64 tensor
     k : int
-    panel, block : int
-        Columns and rows of a tile; panel is at most 2**15.
+    tile : int
+        Rows and columns of a tile, at most 2**15.
     """
 
     def __init__(
@@ -82,44 +82,43 @@ class Sweep:
         *,
         tie_rank: torch.Tensor,
         k: int,
-        panel: int = PANEL,
-        block: int = BLOCK,
+        tile: int,
     ) -> None:
         self._left, self._right = left, right
         self._form = form
         self._forbidden = forbidden
         self._tie_rank = tie_rank
         self._k = k
-        self._panel, self._block = panel, block
+        self._tile = tile
         self._is_symmetric = left is right
         self._left_allowance = form.allowances(left.lost, float(right.lost.max()))
         self._right_allowance = form.allowances(right.lost, float(left.lost.max()))
         self._floor = torch.full((len(left),), -torch.inf, dtype=torch.float64)
-        self._lists = [Shortlist(len(part), 4 * k + 1024) for part in torch.split(self._floor, panel)]
+        self._lists = [Shortlist(len(part), 4 * k + 1024) for part in torch.split(self._floor, tile)]
         # Kept from tile to tile: memory that is given back and taken again costs more than the work in it.
-        padded = block * (panel + GROUP)
+        padded = tile * (tile + GROUP)
         self._scores = torch.empty(padded, dtype=form.score_dtype)
         self._best = torch.empty(padded // GROUP, dtype=form.score_dtype)
         self._least = torch.empty(padded // GROUP, dtype=form.limit_dtype)
-        self._unit = torch.empty((block, right.width), dtype=torch.float32)
-        self._exact = torch.empty((block, right.width), dtype=torch.float64)
+        self._exact = torch.empty((tile, right.unit.shape[1]), dtype=torch.float64)
+        self._rounding = 2.0 * (right.unit.shape[1] + 8) * 2.0**-24
         self.is_trusted = True
         """Whether every product was as precise as its format promises."""
 
     def run(self) -> Iterator[Bucket]:
         """Yield the neighbours found, bucket by bucket."""
-        for p, start in enumerate(range(0, len(self._right), self._panel)):
-            stop = min(start + self._panel, len(self._right))
+        for p, start in enumerate(range(0, len(self._right), self._tile)):
+            stop = min(start + self._tile, len(self._right))
             rank = guessed_rank(self._k, stop / len(self._right))
             buckets = range(len(self._lists))
             if self._is_symmetric:
-                # A panel with its own rows: the tiles hold every pair twice, once for each row.
-                self._strip(self._open(start, stop), p, rank, is_first=p == 0)
+                # A panel with its own rows: the tile holds every pair twice, once for each row.
+                self._meet(self._open(start, stop), p, rank, is_first=p == 0)
                 self._compact(p, rank)
                 buckets = range(p + 1, len(self._lists))
             panel = self._open(start, stop)
             for q in buckets:
-                self._strip(panel, q, rank, is_first=p == 0, other=p if self._is_symmetric else None)
+                self._meet(panel, q, rank, is_first=p == 0, other=p if self._is_symmetric else None)
                 if self._lists[q].is_due:
                     self._compact(q, rank)
             if self._is_symmetric:
@@ -133,39 +132,36 @@ class Sweep:
             floor = self._floor[start:stop]
         return open_panel(self._right, start, stop, floor, self._right_allowance[start:stop])
 
-    def _strip(self, panel: Panel, q: int, rank: int, *, is_first: bool, other: int | None = None) -> None:
-        """Go through the tiles of a panel and bucket ``q``; ``other`` is the bucket of the panel's rows."""
-        first = q * self._panel
-        last = min(first + self._panel, len(self._left))
+    def _meet(self, panel: Panel, q: int, rank: int, *, is_first: bool, other: int | None = None) -> None:
+        """Go through the tile of a panel and bucket ``q``; ``other`` is the bucket of the panel's rows."""
+        first = q * self._tile
         is_both = other is not None
-        for start in range(first, last, self._block):
-            tile = self._multiply(panel, slice(start, min(start + self._block, last)))
-            if is_first:
-                self._floor[tile.rows] = self._first_floor(tile, panel, rank)
+        tile = self._multiply(panel, slice(first, min(first + self._tile, len(self._left))))
+        if is_first:
+            self._floor[tile.rows] = self._first_floor(tile, panel, rank)
+        rows, columns = self._possible(tile, panel, is_both=is_both)
+        while self._give_up(tile, panel, rows, columns, is_both=is_both):
             rows, columns = self._possible(tile, panel, is_both=is_both)
-            while self._give_up(tile, panel, rows, columns, is_both=is_both):
-                rows, columns = self._possible(tile, panel, is_both=is_both)
-            rows, columns = self._near(tile, panel, rows, columns, is_both=is_both)
-            values = pair_values(tile.exact, panel.exact, rows, columns)
-            self._check(tile, panel, rows, columns, values)
-            chosen = values >= self._floor[tile.rows][rows]
-            self._lists[q].add(rows[chosen] + (start - first), panel.numbers[columns[chosen]], values[chosen])
-            if other is not None:
-                chosen = values >= panel.floor[columns]
-                own = panel.places[columns[chosen]] - other * self._panel
-                self._lists[other].add(own, self._left.numbers[tile.rows][rows[chosen]], values[chosen])
+        rows, columns = self._near(tile, panel, rows, columns, is_both=is_both)
+        values = pair_values(tile.exact, panel.exact, rows, columns)
+        self._check(tile, panel, rows, columns, values)
+        chosen = values >= self._floor[tile.rows][rows]
+        self._lists[q].add(rows[chosen], panel.numbers[columns[chosen]], values[chosen])
+        if other is not None:
+            chosen = values >= panel.floor[columns]
+            own = panel.places[columns[chosen]] - other * self._tile
+            self._lists[other].add(own, self._left.numbers[tile.rows][rows[chosen]], values[chosen])
 
     def _multiply(self, panel: Panel, rows: slice) -> _Tile:
         b, w = rows.stop - rows.start, len(panel.places)
         scores = self._scores[: b * w].view(b, w)
-        self._form.product(self._left.codes[rows], panel.codes, scores)
-        padding = (panel.places < 0).nonzero()[:, 0]
-        if len(padding):
-            scores[:, padding] = self._form.lowest
-        self._forbidden.apply_at(scores, self._left.numbers[rows], panel.numbers, self._form.lowest)
         best = self._best[: b * panel.n_groups].view(b, -1)
+        self._form.product(self._left.codes[rows], panel.codes, scores)
+        if panel.n_padding:
+            scores[:, panel.places < 0] = self._form.lowest
+        self._forbidden.apply_at(scores, self._left.numbers[rows], panel.numbers, self._form.lowest)
         torch.amax(scores.view(b, GROUP, -1), dim=1, out=best)
-        unit = self._left.take(torch.arange(rows.start, rows.stop), out=self._unit[:b])
+        unit = self._left.unit[rows]
         return _Tile(rows, scores, best, unit, self._exact[:b].copy_(unit))
 
     def _first_floor(self, tile: _Tile, panel: Panel, rank: int) -> torch.Tensor:
@@ -226,25 +222,26 @@ class Sweep:
         floor = self._floor[tile.rows][rows]
         if is_both:
             floor = torch.minimum(floor, panel.floor[columns])
-        rounding = 2.0 * (self._right.width + 8) * 2.0**-24
-        near = pair_values(tile.unit, panel.rows, rows, columns) >= (floor - rounding).float()
+        near = pair_values(tile.unit, panel.rows, rows, columns) >= (floor - self._rounding).float()
         return rows[near], columns[near]
 
     def _check(
         self, tile: _Tile, panel: Panel, rows: torch.Tensor, columns: torch.Tensor, values: torch.Tensor
     ) -> None:
         """Notice a backend whose product is less precise than promised."""
+        # Some pairs of every tile: imprecise modes err everywhere.
+        rows, columns, values = rows[:_CHECKED], columns[:_CHECKED], values[:_CHECKED]
         scores = tile.scores[rows, columns]
         allowed = self._left_allowance[tile.rows][rows] + panel.allowance[columns % panel.n_groups]
         self.is_trusted &= bool(self._form.is_within(scores, values, allowed).all())
 
     def _compact(self, q: int, rank: int) -> None:
-        self._lists[q].compact(self._floor[q * self._panel : (q + 1) * self._panel], rank)
+        self._lists[q].compact(self._floor[q * self._tile : (q + 1) * self._tile], rank)
 
     def _finish(self, q: int) -> Bucket:
         """Return the neighbours of the rows of bucket ``q``, which have seen every column."""
         self._compact(q, self._k)
-        here = slice(q * self._panel, (q + 1) * self._panel)
+        here = slice(q * self._tile, (q + 1) * self._tile)
         rows, columns, values = self._lists[q].take()
         n_rows = len(self._floor[here])
         matrix, place = ragged_to_rows(rows, values, n_rows)

@@ -99,6 +99,7 @@ class UnitRows:
         self._allow_zero = allow_zero
         self._device = device
         self._held: torch.Tensor | None = None
+        self._place: torch.Tensor | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -121,13 +122,30 @@ class UnitRows:
             self._source, self._name, rows=chosen, allow_zero=self._allow_zero, device=self._device
         )
 
-    def hold(self) -> None:
-        """Read all rows into memory: ``4 * n * d`` bytes."""
+    def hold(self, order: torch.Tensor | None = None) -> None:
+        """Read all rows into memory: ``4 * n * d`` bytes.
+
+        Parameters
+        ----------
+        order : (n,) int64 tensor, optional
+            All row numbers in the order in which the rows lie in memory (`held`); by default by number.
+        """
         held = torch.empty((len(self), self.width), dtype=torch.float32, device=self._device)
+        if order is not None:
+            self._place = torch.empty_like(order)
+            self._place[order] = torch.arange(len(order))
         for start in range(0, len(self), _ROWS_AT_ONCE):
             stop = min(start + _ROWS_AT_ONCE, len(self))
-            held[start:stop] = self._read(np.arange(start, stop))
+            rows = self._read(np.arange(start, stop))
+            held[slice(start, stop) if self._place is None else self._place[start:stop]] = rows
         self._held = held
+
+    @property
+    def held(self) -> torch.Tensor:
+        """The rows in memory, (n, d) float32, in the order that `hold` was given."""
+        if self._held is None:
+            raise RuntimeError("the rows are not held; call hold() first")
+        return self._held
 
     def zero_rows(self) -> torch.Tensor:
         """Return (n,) bool, True where a row is all zeros; reads every row."""
@@ -136,14 +154,15 @@ class UnitRows:
 
     def block(self, start: int, stop: int) -> torch.Tensor:
         """Return rows ``start`` to ``stop`` as (stop - start, d) float32."""
-        if self._held is not None:
+        if self._held is not None and self._place is None:
             return self._held[start:stop]
         return self.take(torch.arange(start, stop))
 
-    def take(self, index: torch.Tensor, *, out: torch.Tensor | None = None) -> torch.Tensor:
-        """Return the rows at ``index`` ((m,) int64) as (m, d) float32; held rows can go to ``out``."""
+    def take(self, index: torch.Tensor) -> torch.Tensor:
+        """Return the rows at ``index`` ((m,) int64) as (m, d) float32."""
         if self._held is not None:
-            return torch.index_select(self._held, 0, index.to(self._held.device), out=out)
+            place = index if self._place is None else self._place[index.cpu()]
+            return self._held.index_select(0, place.to(self._held.device))
         wanted = index.cpu().numpy()
         parts = [self._read(wanted[i : i + _ROWS_AT_ONCE]) for i in range(0, len(wanted), _ROWS_AT_ONCE)]
         return torch.cat(parts) if parts else torch.empty((0, self.width), device=self._device)
