@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tamis.detectors import consensus_draws
+from tamis.detectors.canonical_order import canonical_order
 from tamis.detectors.consensus_draws import consensus_counts, draw_positions, shared_neighbors
 from tamis.detectors.hoc import (
     TransitionEstimate,
@@ -42,7 +43,7 @@ def slow_counts(features, labels, k):
 
 def slow_rounds(features, labels, k, n_rounds, n_points):
     """Draw, search and count one round after the other."""
-    order = consensus_draws.canonical_order(features, labels, k)
+    order = canonical_order(features, labels, k)
     total = np.zeros((k, k, k), dtype=int)
     for number in range(n_rounds):
         drawn = order.rows[draw_positions(len(labels), n_points, 0, number)]

@@ -19,6 +19,7 @@ from tamis.crowd.consensus import (
     worker_agreement,
 )
 from tamis.crowd.majority import vote_counts
+from tamis.crowd.tempering import softmax_rows
 from tamis.errors import InputError
 from tamis.types import FloatArray, IntArray
 
@@ -211,10 +212,7 @@ def temper(probs: FloatArray, temperature: float) -> FloatArray:
     >>> temper(np.array([[0.2, 0.8]]), 0.5).round(3)
     array([[0.059, 0.941]])
     """
-    scores = np.log(np.maximum(probs, _TINY)) / temperature
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    tempered: FloatArray = powers / powers.sum(axis=1, keepdims=True)
-    return tempered
+    return softmax_rows(np.log(np.maximum(probs, _TINY)) / temperature)
 
 
 def _cross_entropy(shares: FloatArray, probs: FloatArray, temperature: float) -> float:

@@ -61,7 +61,7 @@ def held_out_temperature(answers: Answers, found: CrowdFit) -> float:
         said_any = np.maximum(totals[answers.worker[rows]] - own, 0.0) + _SMOOTHING
         chance = said_it / said_any
         for place, temperature in enumerate(_TEMPERATURES):
-            foretold = (_softmax(others / temperature) * chance).sum(axis=1)
+            foretold = (softmax_rows(others / temperature) * chance).sum(axis=1)
             gains[place] += np.log(foretold).sum()
     return _TEMPERATURES[int(gains.round(9).argmax())]
 
@@ -76,7 +76,7 @@ def tempered_posteriors(posteriors: FloatArray, temperature: float) -> FloatArra
     """
     if temperature == 1.0:
         return posteriors
-    return _softmax(np.log(np.maximum(posteriors, np.finfo(np.float64).tiny)) / temperature)
+    return softmax_rows(np.log(np.maximum(posteriors, np.finfo(np.float64).tiny)) / temperature)
 
 
 def _pairs(answers: Answers, found: CrowdFit) -> IntArray:
@@ -89,7 +89,15 @@ def _pairs(answers: Answers, found: CrowdFit) -> IntArray:
     return columns
 
 
-def _softmax(scores: FloatArray) -> FloatArray:
+def softmax_rows(scores: FloatArray) -> FloatArray:
+    """Return the softmax of each row, in float64.
+
+    Examples
+    --------
+    >>> softmax_rows(np.log(np.array([[1.0, 3.0], [2.0, 2.0]]))).round(2)
+    array([[0.25, 0.75],
+           [0.5 , 0.5 ]])
+    """
     powers: FloatArray = np.exp(scores - scores.max(axis=1, keepdims=True))
     powers /= powers @ np.ones((powers.shape[1], 1))
     return powers

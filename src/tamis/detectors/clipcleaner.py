@@ -9,15 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from tamis.data.digests import feature_digests
 from tamis.detectors.base import DETECTORS, Detector, Verdict, most_likely
+from tamis.detectors.canonical_order import canonical_order
 from tamis.detectors.clip_rules import ClipScores, Fill, clip_scores, fill_empty_classes, four_rules
 from tamis.detectors.visual_probabilities import visual_probabilities
 from tamis.registry import Facts
-from tamis.statistics.canonical import canonical_classes, canonical_rows
 from tamis.statistics.probabilities import ArrayLike, label_tensor
 from tamis.statistics.zero_shot import TEMPERATURE, feature_matrix, zero_shot_probabilities
-from tamis.types import BoolArray, FloatArray, IntArray
+from tamis.types import BoolArray, FloatArray
 
 _TINY = np.finfo(np.float64).tiny
 
@@ -153,7 +152,7 @@ class CLIPCleaner(Detector):
             self.scores_.zero_loss,
             n_classes,
             fill=self.fill,
-            order=_canonical_order(images, codes, n_classes),
+            order=canonical_order(images, codes, n_classes).rows,
         )
         self.is_filled_, self.is_issue_ = self.keep_ & ~kept, ~self.keep_
         self.probs_zero_, self.probs_lr_ = probs_zero, probs_lr
@@ -170,9 +169,3 @@ def _product(one: FloatArray, other: FloatArray) -> FloatArray:
     weights = np.exp(logs - logs.max(axis=1, keepdims=True))
     product: FloatArray = weights / weights.sum(axis=1, keepdims=True)
     return product
-
-
-def _canonical_order(images: FloatArray, codes: IntArray, n_classes: int) -> IntArray:
-    """Return an order of the rows that does not depend on how they came, nor on the numbers of classes."""
-    digests = feature_digests(images)
-    return canonical_rows(digests, codes, canonical_classes(digests, codes, n_classes))

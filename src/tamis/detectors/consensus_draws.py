@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from tamis.data.digests import feature_digests
+from tamis.detectors.canonical_order import CanonicalOrder, canonical_order
 from tamis.errors import InputError
 from tamis.neighbors import Neighbors, nearest_neighbors
-from tamis.statistics.canonical import canonical_classes, canonical_rows
 from tamis.statistics.clusterability import ConsensusCounts
 from tamis.types import FloatArray, IntArray
 
@@ -20,35 +17,6 @@ N_POINTS = 15_000
 
 _DRAW_KEY = 0x434F4E53  # a word of the generator's key, so that no other draw shares the numbers
 _RARELY = 1e-4
-
-
-class CanonicalOrder(NamedTuple):
-    """Rows and classes in an order that only content decides, and keys that break ties alike.
-
-    Attributes
-    ----------
-    rows : (n,) int64 array
-        The row at each canonical position.
-    classes : (K,) int64 array
-        The given code of each canonical class.
-    tie_keys : (n, 2) uint64 array
-        Content and label of each row, in given order.
-    """
-
-    rows: IntArray
-    classes: IntArray
-    tie_keys: npt.NDArray[np.uint64]
-
-
-def canonical_order(features: FloatArray, labels: IntArray, n_classes: int) -> CanonicalOrder:
-    """Return the order of rows and classes in which draws are made."""
-    digests = feature_digests(features)
-    classes = canonical_classes(digests, labels, n_classes)
-    rank = np.argsort(classes)
-    keys = digests.copy()
-    # Rows of equal content but different labels vote differently: their order must not be that of the data.
-    keys[:, 1] += (rank[labels] + 1).astype(np.uint64)
-    return CanonicalOrder(canonical_rows(digests, labels, classes), classes, keys)
 
 
 def shared_neighbors(n: int, *, n_rounds: int = N_ROUNDS, n_points: int = N_POINTS) -> int | None:

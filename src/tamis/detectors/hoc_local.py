@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from tamis.detectors.canonical_order import CanonicalOrder, canonical_order
 from tamis.detectors.consensus_draws import (
-    CanonicalOrder,
-    canonical_order,
     check_at_least,
     check_features_and_codes,
     draw_positions,

@@ -8,11 +8,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tamis.data.digests import feature_digests
 from tamis.detectors.base import DETECTORS, FeatureDetector, Verdict
+from tamis.detectors.canonical_order import CanonicalOrder, canonical_order
 from tamis.errors import InputError
 from tamis.registry import Facts
-from tamis.statistics.canonical import canonical_classes, canonical_rows
 from tamis.statistics.folds import assign_folds
 from tamis.statistics.least_disagree import least_disagree_metric
 from tamis.statistics.ridge_fit import RidgeFit
@@ -111,13 +110,12 @@ class LeastDisagreeMetric(FeatureDetector):
         scores, suggested, self.ldm_ = np.ones(len(labels)), labels.copy(), np.ones(len(labels))
         if n_classes == 1:
             return Verdict(scores, suggested)
-        digests = feature_digests(features)
-        classes = canonical_classes(digests, labels, n_classes)
-        order = canonical_rows(digests, labels, classes)
+        order = canonical_order(features, labels, n_classes)
+        classes = order.classes
         # The first rows by content hash are a random sample that does not depend on the order of rows.
-        reference = features[order[: self.n_reference]]
+        reference = features[order.rows[: self.n_reference]]
         rank = np.argsort(classes)
-        for rows, probe in self._probes(features, labels, n_classes, _folds(digests, labels, order)):
+        for rows, probe in self._probes(features, labels, n_classes, _folds(labels, order)):
             head = _Head.of(probe, classes, features.dtype)
             pool, others, wanted = (
                 head.standardised(features[rows]),
@@ -168,11 +166,10 @@ class LeastDisagreeMetric(FeatureDetector):
         ).values
 
 
-def _folds(digests: npt.NDArray[np.uint64], labels: IntArray, order: IntArray) -> IntArray:
+def _folds(labels: IntArray, order: CanonicalOrder) -> IntArray:
     """Return (n,) folds; copies of a row share one, so that none vouches for another."""
-    _, copies = np.unique(digests[order], axis=0, return_inverse=True)
     folds = np.empty(len(labels), dtype=np.int64)
-    folds[order] = assign_folds(labels[order], copies, _N_FOLDS)
+    folds[order.rows] = assign_folds(labels[order.rows], order.copies()[order.rows], _N_FOLDS)
     return folds
 
 

@@ -7,10 +7,9 @@ from typing import Literal
 import numpy as np
 import torch
 
-from tamis.data.digests import feature_digests
 from tamis.detectors.base import DETECTORS, FeatureDetector, Verdict, most_likely
+from tamis.detectors.canonical_order import canonical_order
 from tamis.registry import Facts
-from tamis.statistics.canonical import canonical_classes, canonical_rows
 from tamis.statistics.ridge import leave_one_out_ridge
 from tamis.statistics.temperature import fit_temperature, softmax_with_temperature
 from tamis.types import FloatArray, IntArray
@@ -74,14 +73,12 @@ class LeaveOneOutRidge(FeatureDetector):
         self.memory_budget = memory_budget
 
     def _assess(self, features: FloatArray, labels: IntArray, n_classes: int) -> Verdict:
-        digests = feature_digests(features)
-        _, copies = np.unique(digests, axis=0, return_inverse=True)
+        order = canonical_order(features, labels, n_classes)
         scores = leave_one_out_ridge(
-            features, labels, n_classes, l2=self.l2, groups=copies, memory_budget=self.memory_budget
+            features, labels, n_classes, l2=self.l2, groups=order.copies(), memory_budget=self.memory_budget
         )
         # Content decides which rows of many the calibration takes, not their order.
-        order = canonical_rows(digests, labels, canonical_classes(digests, labels, n_classes))
-        temperature = fit_temperature(scores[order], labels[order])
+        temperature = fit_temperature(scores[order.rows], labels[order.rows])
         self.pred_probs_ = softmax_with_temperature(scores, temperature)
         own = self.pred_probs_[np.arange(len(labels)), labels].astype(np.float64)
         return Verdict(own, most_likely(torch.from_numpy(labels), torch.from_numpy(self.pred_probs_)))

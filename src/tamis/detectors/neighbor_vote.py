@@ -9,6 +9,7 @@ import torch
 
 from tamis.data.digests import feature_digests
 from tamis.detectors.base import DETECTORS, FeatureDetector, Verdict, most_likely
+from tamis.detectors.exact_duplicates import duplicate_groups
 from tamis.errors import InputError
 from tamis.neighbors import nearest_neighbors, neighbor_vote
 from tamis.registry import Facts
@@ -86,7 +87,7 @@ class NeighborVote(FeatureDetector):
         found = nearest_neighbors(
             features,
             k=min(int(self.n_neighbors), len(features) - 1),
-            query_groups=_copies(digests),
+            query_groups=duplicate_groups(digests),
             tie_keys=digests,
             allow_zero=True,
             memory_budget=self.memory_budget,
@@ -101,9 +102,3 @@ class NeighborVote(FeatureDetector):
         )
         scores = self.votes_[np.arange(len(labels)), labels].astype(np.float64)
         return Verdict(scores, most_likely(torch.from_numpy(labels), torch.from_numpy(self.votes_)))
-
-
-def _copies(digests: np.ndarray[tuple[int, int], np.dtype[np.uint64]]) -> IntArray:
-    """Return (n,) group codes of rows with equal digests, -1 for rows without a copy."""
-    _, group, count = np.unique(digests, axis=0, return_inverse=True, return_counts=True)
-    return np.where(count[group] > 1, group, -1)

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tamis.data.digests import feature_digests
+from tamis.detectors.canonical_order import canonical_order
+from tamis.detectors.unit_rows import unit_rows
 from tamis.errors import InputError
 from tamis.neighbors import nearest_neighbors, neighbor_vote
-from tamis.statistics.canonical import canonical_classes
 from tamis.statistics.pair_alignment import checked_pair
 from tamis.types import BoolArray, FloatArray, IntArray
 
@@ -77,18 +77,15 @@ def pair_votes(
     """
     views = [unit_rows(features), unit_rows(second_features)]
     # By copies, not by rows: a sample and its copy are one witness.
-    digests = feature_digests(np.concatenate([features, second_features], axis=1))
-    _, groups = np.unique(digests, axis=0, return_inverse=True)
-    # Copies with different labels vote differently: which comes first must not be a matter of row order.
-    tie_keys = digests.copy()
-    tie_keys[:, 1] += np.argsort(canonical_classes(digests, labels, n_classes))[labels].astype(np.uint64)
+    order = canonical_order(np.concatenate([features, second_features], axis=1), labels, n_classes)
+    groups = order.copies()
     votes = []
     for matrix in (np.concatenate(views, axis=1), *views):
         found = nearest_neighbors(
             matrix.astype(np.float32),
             k=min(n_neighbors, len(matrix) - 1),
             query_groups=groups,
-            tie_keys=tie_keys,
+            tie_keys=order.tie_keys,
             allow_zero=True,
             memory_budget=memory_budget,
         )
@@ -141,14 +138,6 @@ def training_labels(votes: PairVotes, labels: IntArray, *, least_share: float = 
     is_confirmed = _favourite(votes.joint, labels) == labels
     chosen: IntArray = np.where(is_confirmed, labels, np.where(is_supported, corrected, IGNORED))
     return chosen
-
-
-def unit_rows(features: FloatArray) -> npt.NDArray[np.float64]:
-    """Return rows of length 1; zeros stay."""
-    wide = features.astype(np.float64)
-    length = np.linalg.norm(wide, axis=1, keepdims=True)
-    unit: npt.NDArray[np.float64] = wide / np.where(length > 0, length, 1.0)
-    return unit
 
 
 def _favourite(votes: FloatArray, labels: IntArray) -> IntArray:

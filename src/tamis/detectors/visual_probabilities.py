@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tamis.data.digests import feature_digests
+from tamis.detectors.canonical_order import canonical_order
+from tamis.detectors.unit_rows import unit_rows
 from tamis.errors import InputError
-from tamis.statistics.canonical import canonical_classes, canonical_rows
 from tamis.statistics.folds import assign_folds
 from tamis.types import FloatArray, IntArray
 
@@ -55,18 +55,15 @@ def visual_probabilities(
     """
     if cv is not None and not 2 <= cv <= len(labels):
         raise InputError(f"lr_cv is {cv}; expected None, or from 2 folds up to one a row ({len(labels)})")
-    digests = feature_digests(features)
-    classes = canonical_classes(digests, labels, n_classes)
-    rows = canonical_rows(digests, labels, classes)
-    wide = np.asarray(features, dtype=np.float64)[rows]
-    length = np.linalg.norm(wide, axis=1, keepdims=True)
-    wide /= np.where(length > 0, length, 1.0)
+    order = canonical_order(features, labels, n_classes)
+    rows, classes = order.rows, order.classes
+    wide = unit_rows(np.asarray(features)[rows])
     codes = np.argsort(classes)[labels[rows]]
     ordered = np.zeros((len(rows), n_classes))
     if cv is None:
         _predict(wide, codes, wide, ordered)
     else:
-        _cross_predict(wide, codes, assign_folds(codes, _copies(digests[rows]), cv), ordered)
+        _cross_predict(wide, codes, assign_folds(codes, order.copies()[rows], cv), ordered)
     probs = np.empty_like(ordered)
     probs[np.ix_(rows, classes)] = ordered
     return probs
@@ -78,13 +75,6 @@ def _cross_predict(features: FloatArray, codes: IntArray, folds: IntArray, out: 
         part = np.zeros((int(is_held.sum()), out.shape[1]))
         _predict(features[~is_held], codes[~is_held], features[is_held], part)
         out[is_held] = part
-
-
-def _copies(digests: npt.NDArray[np.uint64]) -> IntArray:
-    """Return (n,) group codes of rows with equal digests, numbered by their first row."""
-    _, first, inverse = np.unique(digests, axis=0, return_index=True, return_inverse=True)
-    groups: IntArray = np.argsort(np.argsort(first))[inverse]
-    return groups
 
 
 def _predict(train: FloatArray, codes: IntArray, held: FloatArray, out: FloatArray) -> None:
