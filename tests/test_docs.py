@@ -12,6 +12,8 @@ import pytest
 import typer.main
 
 from tamis.cli import app
+from tamis.detectors import DETECTORS
+from tamis.noise.models import NOISE_MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -63,6 +65,15 @@ def _name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
+@pytest.fixture
+def own_registries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what an example registers be forgotten after it: other tests look at all that is registered."""
+    for registry in (DETECTORS, NOISE_MODELS):
+        registry.names()  # the scan, so that what it finds stays
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+
+
+@pytest.mark.usefixtures("own_registries")
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

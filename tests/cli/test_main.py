@@ -168,6 +168,7 @@ def test_audit_passes_every_option(fake_audit: Capture, tmp_path: Path) -> None:
     ]
     words = ["audit", "data.csv", *columns, "--encoder", "e", "--task", "classification", "--seed", "7"]
     words += ["--memory-budget", "64MiB", "--device", "cpu", "--out", "runs/y", "--out-of-sample"]
+    words += ["--zero-shot", "--prompts", "p.json", "--item", "task", "--worker", "who", "--format", "cifar_n"]
     assert main([*words, "--pred-probs", str(tmp_path / "p.npy")]) == 0
     np.testing.assert_array_equal(called.pop("pred_probs"), np.full((4, 2), 0.5))
     assert called == {
@@ -181,7 +182,10 @@ def test_audit_passes_every_option(fake_audit: Capture, tmp_path: Path) -> None:
         "random_state": 7,
         "out": Path("runs/y"),
         "device": "cpu",
-        "read_options": {"label": "l", "image": "i", "text": "t", "id": "i", "split": "s", "group": "g"},
+        "zero_shot": True,
+        "prompts": Path("p.json"),
+        "read_options": {"label": "l", "image": "i", "text": "t", "id": "i", "split": "s", "group": "g"}
+        | {"item": "task", "worker": "who", "format": "cifar_n"},
     }
 
 
@@ -191,6 +195,7 @@ def test_audit_defaults(fake_audit: Capture) -> None:
     assert called["out"] == Path("runs/audit-photos")
     assert called["out_of_sample"] is None
     assert called["read_options"] == {}
+    assert (called["zero_shot"], called["prompts"]) == (False, None)
     assert (called["random_state"], called["memory_budget"], called["encoder"]) == (0, "2GiB", None)
 
 
