@@ -168,7 +168,8 @@ def test_audit_passes_every_option(fake_audit: Capture, tmp_path: Path) -> None:
     ]
     words = ["audit", "data.csv", *columns, "--encoder", "e", "--task", "classification", "--seed", "7"]
     words += ["--memory-budget", "64MiB", "--device", "cpu", "--out", "runs/y", "--out-of-sample"]
-    words += ["--zero-shot", "--prompts", "p.json", "--item", "task", "--worker", "who", "--format", "cifar_n"]
+    words += ["--zero-shot", "--prompts", "p.json", "--format", "cifar_n"]
+    words += ["--item", "task", "--worker", "who"]
     assert main([*words, "--pred-probs", str(tmp_path / "p.npy")]) == 0
     np.testing.assert_array_equal(called.pop("pred_probs"), np.full((4, 2), 0.5))
     assert called == {
@@ -185,7 +186,7 @@ def test_audit_passes_every_option(fake_audit: Capture, tmp_path: Path) -> None:
         "zero_shot": True,
         "prompts": Path("p.json"),
         "read_options": {"label": "l", "image": "i", "text": "t", "id": "i", "split": "s", "group": "g"}
-        | {"item": "task", "worker": "who", "format": "cifar_n"},
+        | {"format": "cifar_n", "item": "task", "worker": "who"},
     }
 
 
