@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
-import time
+import inspect
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -19,7 +21,7 @@ from tamis.types import BoolArray, FloatArray, IntArray
 AUDIT = "audit"
 """Name of the default audit among the candidates."""
 
-Arrays: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
+PeerFunction: TypeAlias = Callable[..., Mapping[str, npt.NDArray[np.generic]]]
 
 
 class Answer(NamedTuple):
@@ -31,122 +33,162 @@ class Answer(NamedTuple):
         Higher = cleaner.
     is_issue : (n,) bool or None
     suggested : (n,) int or None
-    given : (n,) int or None
-        Crowd: the label that was judged.
-    seconds_cpu : float or None
-        Of the arithmetic alone, where the candidate measured it.
+    left_out : (n,) bool or None
+        Rows that were told to be right, and so count for nothing.
+    seconds_cpu : float
+        Processor seconds of the arithmetic, child processes included.
     """
 
     clean_scores: FloatArray
     is_issue: BoolArray | None = None
     suggested: IntArray | None = None
-    given: IntArray | None = None
-    seconds_cpu: float | None = None
+    left_out: BoolArray | None = None
+    seconds_cpu: float = 0.0
 
 
 Candidate: TypeAlias = Callable[[Material], Answer]
 
 
 def needs(name: str) -> tuple[str, ...]:
-    """Return the inputs that a registered detector or the audit takes."""
-    if name == AUDIT:
-        return ("features",)
-    return next(entry.facts.inputs for entry in DETECTORS if entry.name == name)
-
-
-def candidates(inputs: frozenset[str], wanted: tuple[str, ...]) -> list[str]:
-    """Return the names among ``wanted`` whose inputs are there; "all" stands for every one of them.
+    """Return the inputs that a detector or a peer takes; the audit takes whatever there is.
 
     Raises
     ------
     InputError
-        If a name is no detector.
+        If the name is no detector, or the peer cannot be loaded.
     """
-    names = [AUDIT, *DETECTORS.names()]
+    if name == AUDIT:
+        return ()
+    if ".py:" not in name:
+        return DETECTORS.facts(name).inputs
+    parameters = inspect.signature(_peer_function(name)).parameters.values()
+    return tuple(
+        each.name
+        for each in parameters
+        if each.default is each.empty and each.kind in {each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY}
+    )
+
+
+def applicable(inputs: frozenset[str], wanted: tuple[str, ...]) -> list[str]:
+    """Return the names among ``wanted`` whose inputs are there; "all" is the audit and every detector.
+
+    Raises
+    ------
+    InputError
+        See `needs`.
+    """
+    chosen: dict[str, None] = {}
     for name in wanted:
-        if name not in {*names, "all"}:
-            DETECTORS.get(name)  # raises, with a suggestion
-    chosen = names if "all" in wanted else [name for name in names if name in wanted]
-    return [name for name in chosen if set(needs(name)) <= inputs]
+        chosen |= dict.fromkeys([AUDIT, *DETECTORS.names()] if name == "all" else [name])
+    return [name for name in chosen if set(needs(name)) <= inputs | {"labels"}]
 
 
 def candidate(name: str) -> Candidate:
-    """Return what runs the detector, the audit, or a peer written ``file.py:function``."""
+    """Return what runs the detector, the audit, or a peer written ``file.py:function``; see `needs`."""
     if ".py:" in name:
-        return _peer(name)
-    return _audit if name == AUDIT else lambda material: _detector(name, material)
+        return functools.partial(_peer, _peer_function(name))
+    if name == AUDIT:
+        return _audit
+    DETECTORS.get(name)
+    return functools.partial(_detector, name)
 
 
 def _detector(name: str, material: Material) -> Answer:
     detector = DETECTORS.get(name)()
-    inputs, labels = material.inputs, material.labels
-    start = time.process_time()
+    inputs, labels, taken = material.inputs, material.labels, needs(name)
+    start = _cpu_seconds()
     if isinstance(detector, FeatureDetector):
         detector.fit(np.asarray(inputs["features"]), labels)
     elif isinstance(detector, ProbabilityDetector):
         detector.fit(labels, np.asarray(inputs["pred_probs"]))
     else:
-        fit: Callable[..., object] = getattr(detector, "fit")  # noqa: B009 - each kind has its own arguments
-        fit(*_arguments(needs(name), material))
-    seconds = time.process_time() - start
-    is_issue = getattr(detector, "is_issue_", None)
-    given = getattr(detector, "given_labels_", None)
-    suggested = np.asarray(detector.suggested_labels_).astype(np.int64)
-    return Answer(np.asarray(detector.clean_scores_), is_issue, suggested, given, seconds)
+        # Every other kind has arguments of its own; they bear the names of the inputs.
+        fit: Callable[..., object] = getattr(detector, "fit")  # noqa: B009
+        given = {"given_labels": material.given_labels()} if "answers" in taken else {"labels": labels}
+        fit(**{key: _argument(key, inputs[key]) for key in taken}, **given)
+    seconds = _cpu_seconds() - start
+    return Answer(
+        np.asarray(detector.clean_scores_, dtype=np.float64),
+        getattr(detector, "is_issue_", None),
+        np.asarray(detector.suggested_labels_).astype(np.int64),
+        np.asarray(inputs["trusted"], dtype=np.bool_) if "trusted" in taken else None,
+        seconds,
+    )
 
 
-def _arguments(names: tuple[str, ...], material: Material) -> list[object]:
-    arguments: list[object] = [] if "answers" in names else [material.labels]
-    for name in names:
-        array = np.asarray(material.inputs[name])
-        if name == "answers":
-            from tamis.crowd import Answers
-
-            arguments.append(Answers.from_arrays(array[:, 0], array[:, 1], array[:, 2]))
-        else:
-            arguments.append(array)
-    return arguments
+def _argument(key: str, array: npt.NDArray[np.generic]) -> object:
+    # One array of three columns would be read as a matrix of tasks and annotators.
+    return tuple(array.T) if key == "answers" else array
 
 
 def _audit(material: Material) -> Answer:
     from tamis.auditing import audit
 
-    start = time.process_time()
-    finished = audit(features=np.asarray(material.inputs["features"]), labels=material.labels)
-    issues = finished.issues
-    seconds = time.process_time() - start
+    inputs = material.inputs
+    features = inputs.get("features")
+    brought = None if "pred_probs" in material.derived else inputs.get("pred_probs")
+    start = _cpu_seconds()
+    if "answers" in inputs:
+        table = material.answer_table()
+        issues = audit(table, task="crowd", features=features, pred_probs=brought).issues
+    else:
+        issues = audit(features=features, labels=material.labels, pred_probs=brought).issues
+    seconds = _cpu_seconds() - start
     scores = issues.column("label_score").to_numpy().astype(np.float64)
+    suggested = issues.column("suggested_label").to_pylist()
+    filled = [
+        given if label is None else int(label)
+        for label, given in zip(suggested, material.labels, strict=True)
+    ]
     return Answer(
         np.where(np.isnan(scores), 1.0, scores),
-        np.asarray(issues.column("is_label_issue").to_numpy(zero_copy_only=False)).astype(bool),
-        np.asarray(issues.column("suggested_label").to_pylist()).astype(np.int64),
+        np.asarray(issues.column("is_label_issue").to_numpy(zero_copy_only=False)).astype(np.bool_),
+        np.asarray(filled, dtype=np.int64),
         None,
         seconds,
     )
 
 
-def _peer(where: str) -> Candidate:
+def _peer(function: PeerFunction, material: Material) -> Answer:
+    offered = {"labels": material.labels, **material.inputs}
+    parameters = inspect.signature(function).parameters
+    taken = offered
+    if not any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        taken = {name: array for name, array in offered.items() if name in parameters}
+    start = _cpu_seconds()
+    result = function(**taken)
+    seconds = _cpu_seconds() - start
+    if not isinstance(result, Mapping) or "clean_scores" not in result:
+        raise InputError(
+            "a peer returns a mapping with clean_scores, and is_issue and suggested if it has them"
+        )
+    flagged, suggested = (result.get(key) for key in ("is_issue", "suggested"))
+    return Answer(
+        np.asarray(result["clean_scores"], dtype=np.float64),
+        None if flagged is None else np.asarray(flagged).astype(np.bool_),
+        None if suggested is None else np.asarray(suggested).astype(np.int64),
+        None,
+        seconds,
+    )
+
+
+@functools.cache
+def _peer_function(where: str) -> PeerFunction:
     path, _, function = where.rpartition(":")
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)
     if spec is None or spec.loader is None or not Path(path).is_file():
         raise InputError(f"peer {where!r}: {path} is no Python file; write file.py:function")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found = getattr(module, function, None)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise InputError(f"peer {where!r}: {path} cannot be imported: {error}") from error
+    found: PeerFunction | None = getattr(module, function, None)
     if not callable(found):
         raise InputError(f"peer {where!r}: {path} has no function {function!r}")
+    return found
 
-    def run(material: Material) -> Answer:
-        start = time.process_time()
-        result: Mapping[str, npt.NDArray[np.generic]] = found(labels=material.labels, **material.inputs)
-        seconds = time.process_time() - start
-        flagged, suggested, given = (result.get(key) for key in ("is_issue", "suggested", "given"))
-        return Answer(
-            np.asarray(result["clean_scores"], dtype=np.float64),
-            None if flagged is None else np.asarray(flagged).astype(bool),
-            None if suggested is None else np.asarray(suggested).astype(np.int64),
-            None if given is None else np.asarray(given).astype(np.int64),
-            seconds,
-        )
 
-    return run
+def _cpu_seconds() -> float:
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system

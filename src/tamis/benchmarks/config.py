@@ -6,13 +6,16 @@ import hashlib
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tamis.errors import InputError
+
+ARRAYS = ("features", "second_features", "pred_probs", "answers", "labels", "truth", "is_wrong")
+"""Keys of a data set that name arrays."""
 
 
 class _Strict(BaseModel):
@@ -27,19 +30,23 @@ class DataConfig(_Strict):
     name : str
         Unique; the row's name in the table.
     features, second_features, pred_probs : str, optional
-        (n, d) and (n, K) arrays.
+        (n, d) and (n, K) arrays. With features alone, probabilities are made by 5-fold logistic regression.
     answers : str, optional
-        Array file prefix: ``file.npz`` with arrays task, worker and label.
+        Of a crowd: a file without array name, which has the arrays (columns) task, worker and label. Rows are
+        then tasks, and row t of every other array belongs to task t.
     labels : str, optional
-        (n,) given labels, integer codes. Left out where noise is planted into the truth.
+        (n,) given labels, integer codes. Left out where noise is planted into the truth; of a crowd, -1 or
+        left out: the majority of the answers.
     truth : str, optional
-        (n,) true codes. Needed for planted noise, and for crowd answers (by task number, -1 = not known).
+        (n,) true codes, -1 = not known. Needed for planted noise (without -1) and for crowd answers.
     is_wrong : str, optional
         (n,) bool, in place of the truth: confirmed errors.
+    trusted : int, optional
+        Tell detectors that take ``trusted`` of so many right rows, drawn by the seed.
     rows : int, optional
         Take the first so many rows.
     note : str
-        Printed under the table, e.g. that an encoder has seen these classes.
+        Printed under the heading, e.g. that an encoder has seen these classes.
     """
 
     name: str = Field(min_length=1)
@@ -50,16 +57,42 @@ class DataConfig(_Strict):
     labels: str | None = None
     truth: str | None = None
     is_wrong: str | None = None
+    trusted: int | None = Field(default=None, ge=1)
     rows: int | None = Field(default=None, ge=2)
     note: str = ""
 
     @model_validator(mode="after")
     def _is_complete(self) -> DataConfig:
+        named = f"data {self.name!r}"
         if self.features is None and self.pred_probs is None and self.answers is None:
-            raise ValueError(f"data {self.name!r} has no features, pred_probs or answers; give at least one")
-        if self.truth is None and self.is_wrong is None:
-            raise ValueError(f"data {self.name!r} has neither truth nor is_wrong; one says what is right")
+            raise ValueError(f"{named} has no features, pred_probs or answers; give at least one")
+        if self.answers is not None and (
+            self.truth is None or self.is_wrong is not None or self.rows is not None
+        ):
+            raise ValueError(f"{named} has answers: give truth by task, and neither is_wrong nor rows")
+        if (self.truth is None) == (self.is_wrong is None):
+            raise ValueError(f"{named} needs either truth or is_wrong to say what is right")
+        if self.is_wrong is not None and self.labels is None:
+            raise ValueError(f"{named} has is_wrong but no labels; give both")
+        if self.is_wrong is not None and self.trusted is not None:
+            raise ValueError(f"{named}: trusted rows are drawn from the truth; give it in place of is_wrong")
         return self
+
+    @property
+    def is_planted(self) -> bool:
+        """Whether noise is planted into the truth."""
+        return self.labels is None and self.answers is None
+
+    def arrays(self) -> Iterator[str]:
+        """Yield every array that is named, those of the answers one by one."""
+        for key in ARRAYS:
+            where = getattr(self, key)
+            if where is not None:
+                yield from (
+                    [f"{where}:{part}" for part in ("task", "worker", "label")]
+                    if key == "answers"
+                    else [where]
+                )
 
 
 class NoiseConfig(_Strict):
@@ -80,8 +113,10 @@ class NoiseConfig(_Strict):
 
     @property
     def name(self) -> str:
-        """Short name for tables: the model and its nominal rate."""
-        return f"{self.model} {self.rate:g}"
+        """Short name for tables: the model, its nominal rate, and its options."""
+        return " ".join(
+            [self.model, f"{self.rate:g}", *(f"{key}={value}" for key, value in self.options.items())]
+        )
 
 
 class BenchConfig(_Strict):
@@ -94,10 +129,11 @@ class BenchConfig(_Strict):
     noise : tuple of NoiseConfig
         Planted into every data set that has a truth and no given labels.
     seeds : tuple of int
+        One trial each where noise is planted; data with labels of their own come once, with the first seed.
     detectors : tuple of str
-        Names, or "all": every detector whose inputs the data set has, and the audit.
+        Names, or "all": the audit and every detector. Each runs on the data sets that have its inputs.
     peers : tuple of str
-        ``file.py:function``, beside the configuration: other tools, measured in the same run.
+        ``file.py:function``: other tools, measured in the same run.
     memory : bool
         Whether each trial gets a process of its own (needed for peak memory).
     """
@@ -112,14 +148,24 @@ class BenchConfig(_Strict):
 
     @model_validator(mode="after")
     def _fits_together(self) -> BenchConfig:
-        names = [data.name for data in self.data]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"data names must differ; {twice} occur more than once")
+        lists: dict[str, list[str]] = {
+            "data names": [data.name for data in self.data],
+            "noises": [noise.name for noise in self.noise],
+            "seeds": [str(seed) for seed in self.seeds],
+            "names of peers": [peer.rpartition(":")[2] for peer in self.peers],
+        }
+        for key, found in lists.items():
+            twice = sorted({each for each in found if found.count(each) > 1})
+            if twice:
+                raise ValueError(f"{key} must differ; {', '.join(twice)} occurs more than once")
+        for peer in self.peers:
+            if ".py:" not in peer:
+                raise ValueError(f"peer {peer!r} names no function; write file.py:function")
         for data in self.data:
-            planted = data.answers is None and data.labels is None
-            if planted and not (self.noise and data.truth):
-                raise ValueError(f"data {data.name!r} has no labels: give truth, and [[noise]] to plant")
+            if data.is_planted and not self.noise:
+                raise ValueError(f"data {data.name!r} has no labels: give them, or [[noise]] to plant")
+        if min(self.seeds) < 0:
+            raise ValueError(f"seeds are {list(self.seeds)}; expected whole numbers from 0 on")
         return self
 
     def digest(self) -> str:
@@ -139,7 +185,7 @@ def parse_config(values: Mapping[str, object], *, name: str = "configuration") -
     try:
         return BenchConfig.model_validate(values)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, each['loc'])) or 'file'}: {each['msg']}" for each in error.errors()]
+        lines = [_line(each["loc"], each["msg"]) for each in error.errors()]
         raise InputError(f"{name}: " + "; ".join(lines)) from error
 
 
@@ -151,7 +197,8 @@ def read_config(path: str | Path) -> BenchConfig:
     Raises
     ------
     InputError
-        If the file cannot be read, is no TOML, or `parse_config` refuses it.
+        If the file cannot be read, is no TOML, names an environment variable that is not set, or
+        `parse_config` refuses it.
     """
     path = Path(path)
     try:
@@ -160,28 +207,27 @@ def read_config(path: str | Path) -> BenchConfig:
         raise InputError(f"{path} cannot be read ({error.strerror}); pass a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no TOML: {error}") from error
-    for data in values.get("data", []):
-        if isinstance(data, dict):
-            for key in (
-                "features",
-                "second_features",
-                "pred_probs",
-                "answers",
-                "labels",
-                "truth",
-                "is_wrong",
-            ):
-                if isinstance(data.get(key), str):
-                    data[key] = _located(data[key], path.parent)
-    if isinstance(values.get("peers"), list):
-        values["peers"] = [_located(str(peer), path.parent) for peer in values["peers"]]
+    folder = path.absolute().parent
+    data = values.get("data")
+    for each in data if isinstance(data, list) else []:
+        for key in ARRAYS if isinstance(each, dict) else ():
+            if isinstance(each.get(key), str):
+                each[key] = _located(each[key], folder, path)
+    peers = values.get("peers")
+    if isinstance(peers, list):
+        values["peers"] = [_located(peer, folder, path) if isinstance(peer, str) else peer for peer in peers]
     return parse_config(values, name=str(path))
 
 
-def _located(value: str, folder: Path) -> str:
+def _line(location: tuple[int | str, ...], message: str) -> str:
+    said = message.removeprefix("Value error, ")
+    return f"{'.'.join(map(str, location))}: {said}" if location else said
+
+
+def _located(value: str, folder: Path, config: Path) -> str:
     expanded = os.path.expandvars(value)
     if "$" in expanded:
         raise InputError(
-            f"{value!r} names an environment variable that is not set; set it, or write the path"
+            f"{config}: {value!r} names an environment variable that is not set; set it, or write the path"
         )
     return str(folder / expanded)

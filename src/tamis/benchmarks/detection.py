@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from tamis.benchmarks.candidates import candidate, candidates
+from tamis.benchmarks.arrays import find_array
+from tamis.benchmarks.candidates import applicable, needs
 from tamis.benchmarks.config import BenchConfig, DataConfig, NoiseConfig
 from tamis.benchmarks.machine import machine
-from tamis.benchmarks.material import Material, gather
-from tamis.benchmarks.table import write_tables
-from tamis.benchmarks.trial import Cell, run_trial
+from tamis.benchmarks.material import Material, gather, offered_inputs
+from tamis.benchmarks.planting import check_noise
+from tamis.benchmarks.table import detection_table
+from tamis.benchmarks.trial import FAILED, Row, run_trial
 from tamis.errors import InputError, RunError
 from tamis.progress import track
-from tamis.runs import read_json, versions, write_json
+from tamis.runs import read_json, versions, write_json, write_text
 
 _FORMAT = 1
+_CONTENT = {"run.json", "results.json", "table.md", "trials"}
 
 
 class Setting(NamedTuple):
@@ -38,17 +44,17 @@ class Bench(NamedTuple):
     rows : list of mapping
         One a trial, in the order of the configuration.
     folder : Path
-        Holds ``results.json``, ``table.md`` and ``run.json``.
+        Holds ``results.json``, ``table.md``, ``run.json`` and the folder ``trials``.
     """
 
-    rows: list[dict[str, Cell]]
+    rows: list[Row]
     folder: Path
 
 
 def settings(config: BenchConfig) -> Iterator[Setting]:
     """Yield every data set with every noise and seed; data with labels of their own come once."""
     for data in config.data:
-        if data.answers is not None or data.labels is not None:
+        if not data.is_planted:
             yield Setting(data, None, config.seeds[0])
             continue
         for noise in config.noise:
@@ -60,7 +66,8 @@ def run_detection(config: BenchConfig, out: Path) -> Bench:
     """Run every trial that the folder does not hold yet; write the table.
 
     An interrupted benchmark continues: each finished trial is on disk, by itself. A trial whose candidate
-    refuses the data is kept with its error and not repeated.
+    refuses the data is kept with the reason; one that failed in another way, or whose file is damaged, is
+    repeated. Delete a file in ``trials`` to have its trial run again.
 
     Parameters
     ----------
@@ -71,38 +78,75 @@ def run_detection(config: BenchConfig, out: Path) -> Bench:
     Raises
     ------
     InputError
-        If a data set, a noise model or a peer cannot be used.
+        If a data set, a noise model, a detector or a peer cannot be used, or ``out`` holds something else.
     RunError
-        If the folder holds the run of another configuration.
+        If the folder holds the benchmark of another configuration or of other data.
     """
-    _check(config)
-    trials = out / "trials"
+    plan = _plan(config)
     _claim(out, config)
-    plan = list(settings(config))
-    rows: list[dict[str, Cell]] = []
-    with track("benchmark", len(plan), unit="settings") as advance:
-        for setting in plan:
-            rows += _run_setting(config, setting, trials)
-            advance(1)
+    rows: list[Row] = []
+    with track("benchmark", len(plan), unit="trials") as advance:
+        for setting, trials in groupby(plan, key=lambda trial: trial[0]):
+            material: Material | None = None
+            for _, name in trials:
+                path = out / "trials" / f"{_key(setting, name)}.json"
+                row = _finished(path)
+                if row is None:
+                    material = gather(*setting) if material is None else material
+                    row = _head(setting, name, material)
+                    row |= run_trial(name, material, own_process=config.memory)
+                    write_json(path, row)
+                rows.append(row)
+                advance(1)
     write_json(out / "results.json", {"rows": rows, "machine": machine(), "versions": versions()})
-    write_tables(out, config, rows)
+    write_text(out / "table.md", detection_table(config, rows))
+    for left in (*out.glob(".*.tmp.*"), *out.glob("trials/.*.tmp.*")):
+        left.unlink(missing_ok=True)  # of a run that was killed while writing
     return Bench(rows, out)
 
 
-def _check(config: BenchConfig) -> None:
-    for name in config.detectors:
-        candidates(frozenset(), (name,))
-    for peer in config.peers:
-        if ".py:" not in peer:
-            raise InputError(f"peer {peer!r} must be written file.py:function")
-        candidate(peer)
+def _plan(config: BenchConfig) -> list[tuple[Setting, str]]:
+    """Return every trial, after looking that everything named is there."""
+    for noise in config.noise:
+        check_noise(noise)
+    for data in config.data:
+        for where in data.arrays():
+            find_array(where)
+    wanted = (*config.detectors, *config.peers)
+    plan = [
+        (setting, name)
+        for setting in settings(config)
+        for name in applicable(offered_inputs(setting.data), wanted)
+    ]
+    run = {name for _, name in plan}
+    for name in wanted:
+        if name != "all" and name not in run:
+            raise InputError(f"no data set has what {name!r} takes: {', '.join(needs(name))}; leave it out")
+    return plan
 
 
 def _claim(out: Path, config: BenchConfig) -> None:
+    content = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
     path = out / "run.json"
-    if path.exists() and read_json(path).get("config_digest") != config.digest():
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out is {out}, a file; pass a folder")
+    if any(name not in _CONTENT and not name.startswith(".") for name in content):
+        raise InputError(
+            f"--out is {out}, a folder with other content; pass a new folder or that of a benchmark"
+        )
+    inputs = _input_digests(config)
+    found: dict[str, object] = {}
+    with suppress(RunError):  # damaged: written anew
+        found = read_json(path) if path.exists() else {}
+    if found and found.get("command") != "bench":
+        raise InputError(f"--out is {out}, the run of another command; pass a new folder")
+    if found and found.get("config_digest") != config.digest():
         raise RunError(f"{out} holds the benchmark of another configuration; pass another folder with --out")
-    if not path.exists():
+    if found and found.get("inputs") != inputs:
+        raise RunError(
+            f"{out} holds a benchmark of arrays that have changed since; pass another folder with --out"
+        )
+    if not found:
         write_json(
             path,
             {
@@ -110,6 +154,7 @@ def _claim(out: Path, config: BenchConfig) -> None:
                 "format": _FORMAT,
                 "config": config.model_dump(mode="json"),
                 "config_digest": config.digest(),
+                "inputs": inputs,
                 "started": datetime.now(UTC).isoformat(timespec="seconds"),
                 "machine": machine(),
                 "versions": versions(),
@@ -117,46 +162,58 @@ def _claim(out: Path, config: BenchConfig) -> None:
         )
 
 
-def _run_setting(config: BenchConfig, setting: Setting, trials: Path) -> list[dict[str, Cell]]:
-    inputs = _inputs(setting.data)
-    names: Sequence[str] = [*candidates(inputs, config.detectors), *config.peers]
-    paths = {name: trials / f"{_key(setting, name)}.json" for name in names}
-    material: Material | None = None
-    rows = []
-    for name in names:
-        if not paths[name].exists():
-            material = gather(*setting) if material is None else material
-            row = _head(setting, name, material) | run_trial(name, material, own_process=config.memory)
-            write_json(paths[name], row)
-        rows.append(_row(paths[name]))
-    return rows
+def _input_digests(config: BenchConfig) -> dict[str, str]:
+    paths = sorted({find_array(where).path for data in config.data for where in data.arrays()})
+    return {str(path): _file_digest(path) for path in paths}
 
 
-def _inputs(data: DataConfig) -> frozenset[str]:
-    names = {name for name in ("features", "second_features", "pred_probs") if getattr(data, name)}
-    if data.answers is not None:
-        return frozenset(names | {"answers"})
-    return frozenset(names | {"pred_probs", "losses"})
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def _head(setting: Setting, name: str, material: Material) -> dict[str, Cell]:
+def _head(setting: Setting, name: str, material: Material) -> Row:
+    planted = material.planted
     return {
         "data": setting.data.name,
         "noise": None if setting.noise is None else setting.noise.name,
-        "seed": None if setting.noise is None else setting.seed,
-        "candidate": name.rpartition(":")[2],
+        "seed": setting.seed,
+        "candidate": _short(name),
         "is_peer": ".py:" in name,
-        "nominal_rate": material.nominal_rate,
-        "digest": material.digest,
+        "rows": int(material.is_known.sum()),
+        "nominal_rate": None if planted is None else planted.nominal_rate,
+        "realised_rate": material.realised_rate,
+        "digest": None if planted is None else planted.digest,
     }
 
 
+def _short(name: str) -> str:
+    return name.rpartition(":")[2]
+
+
 def _key(setting: Setting, name: str) -> str:
+    """Return a file name that a person can read, made unique by a hash of everything the trial depends on."""
     noise = None if setting.noise is None else setting.noise.model_dump(mode="json")
-    text = json.dumps([setting.data.model_dump(mode="json"), noise, setting.seed, name], sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+    code = _file_digest(Path(name.rpartition(":")[0])) if ".py:" in name else None
+    text = json.dumps([setting.data.model_dump(mode="json"), noise, setting.seed, name, code], sort_keys=True)
+    parts: Sequence[str] = [
+        _short(name),
+        setting.data.name,
+        *([] if setting.noise is None else [setting.noise.name, f"seed{setting.seed}"]),
+    ]
+    readable = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", part)[:40] for part in parts)
+    return f"{readable}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
 
 
-def _row(path: Path) -> dict[str, Cell]:
+def _finished(path: Path) -> Row | None:
+    """Return the row of a trial that needs no repetition."""
+    if not path.exists():
+        return None
+    try:
+        row = read_json(path)
+    except RunError:
+        return None
+    if row.get("outcome", FAILED) == FAILED or "candidate" not in row:
+        return None
     # Written by `write_json` from cells only.
-    return {key: value for key, value in read_json(path).items() if isinstance(value, Cell | None)}
+    return {key: value for key, value in row.items() if value is None or isinstance(value, str | int | float)}

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from tamis.benchmarks.config import BenchConfig
-from tamis.benchmarks.trial import Cell
-from tamis.runs import write_text
+from tamis.benchmarks.judging import Cell
 
 _COLUMNS = (
     ("ap", "AP", ".3f"),
@@ -21,44 +19,49 @@ _COLUMNS = (
     ("added_mb", "added MB", ".0f"),
 )
 
+_TRUSTED = "Detectors that take trusted rows are told of {n} right ones, which do not count in their figures."
+
 Row = Mapping[str, Cell]
 
 
 def detection_table(config: BenchConfig, rows: Sequence[Row]) -> str:
     """Return Markdown: candidates sorted by average precision; mean (and standard deviation over seeds)."""
-    notes = {data.name: data.note for data in config.data}
+    described = {data.name: data for data in config.data}
     blocks: dict[tuple[Cell, Cell], dict[Cell, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         blocks[row["data"], row["noise"]][row["candidate"]].append(row)
     text = ""
-    for (data, noise), by_candidate in blocks.items():
-        text += f"### {data}{f', {noise}' if noise else ''}\n\n{_rates(by_candidate)}"
-        text += f" {notes[str(data)]}" if notes.get(str(data)) else ""
+    for (name, noise), by_candidate in blocks.items():
+        data = described[str(name)]
+        text += f"### {name}{f', {noise}' if noise else ''}\n\n{_rates(next(iter(by_candidate.values())))}"
+        text += f" {data.note}" if data.note else ""
+        text += f" {_TRUSTED.format(n=data.trusted)}" if data.trusted else ""
         text += "\n\n| method | " + " | ".join(heading for _, heading, _ in _COLUMNS) + " |\n"
         text += "| --- " * (1 + len(_COLUMNS)) + "|\n"
-        ranked = sorted(by_candidate.items(), key=lambda item: -(_mean(item[1], "ap") or -1.0))
-        for name, trials in ranked:
-            errors = sorted({str(trial["error"]) for trial in trials if "error" in trial})
-            cells = errors[:1] if errors else [_cell(trials, key, form) for key, _, form in _COLUMNS]
-            text += f"| {name} | " + " | ".join(cells) + " |\n"
+        ranked = sorted(
+            by_candidate.items(), key=lambda item: (-(_mean(item[1], "ap") or -1.0), str(item[0]))
+        )
+        for candidate, trials in ranked:
+            text += f"| {candidate} | " + " | ".join(_cells(trials)) + " |\n"
         text += "\n"
     return text
 
 
-def write_tables(out: Path, config: BenchConfig, rows: Sequence[Row]) -> None:
-    """Write ``table.md`` into the folder."""
-    write_text(out / "table.md", detection_table(config, rows))
+def _cells(trials: Sequence[Row]) -> list[str]:
+    errors = [str(trial["error"]) for trial in trials if "error" in trial]
+    if not errors:
+        return [_cell(trials, key, form) for key, _, form in _COLUMNS]
+    said = " ".join(errors[0].split()).replace("|", "\\|")[:200]
+    count = f" ({len(errors)} of {len(trials)} seeds)" if len(trials) > 1 else ""
+    return [f"{said}{count}", *[""] * (len(_COLUMNS) - 1)]
 
 
-def _rates(by_candidate: Mapping[Cell, Sequence[Row]]) -> str:
-    trials = next(iter(by_candidate.values()))
+def _rates(trials: Sequence[Row]) -> str:
     nominal, realised = _mean(trials, "nominal_rate"), _mean(trials, "realised_rate")
-    rows = trials[0].get("rows")
-    count = f"{rows:,} rows; " if isinstance(rows, int) else ""
     asked = "" if nominal is None else f"nominal rate {nominal:.1%}, "
     seeds = f", {len(trials)} seeds (mean, standard deviation)" if len(trials) > 1 else ""
     found = "unknown" if realised is None else f"{realised:.1%}"
-    return f"{count}{asked}realised rate {found}{seeds}."
+    return f"{trials[0]['rows']:,} rows; {asked}realised rate {found}{seeds}."
 
 
 def _values(trials: Sequence[Row], key: str) -> list[float]:

@@ -1,0 +1,62 @@
+"""Other tools in the detection benchmark, each with its own defaults; called by `tamis bench`.
+
+A function takes the inputs that its parameters name and returns ``clean_scores`` (higher = cleaner), and
+``is_issue`` and ``suggested`` where the tool has them. Libraries are imported when this file is loaded, so that
+the figures are of the arithmetic alone.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+with suppress(ImportError):
+    import cleanlab.filter
+    import cleanlab.multiannotator
+    import cleanlab.rank
+with suppress(ImportError):
+    import crowdkit.aggregation.classification.dawid_skene
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+
+def cleanlab_self_confidence(labels: npt.NDArray[np.int64], pred_probs: npt.NDArray[np.float64]) -> Arrays:
+    """Quality scores and issues by cleanlab's defaults on the same out-of-sample probabilities."""
+    return _cleanlab(labels, pred_probs, "self_confidence")
+
+
+def cleanlab_normalized_margin(labels: npt.NDArray[np.int64], pred_probs: npt.NDArray[np.float64]) -> Arrays:
+    return _cleanlab(labels, pred_probs, "normalized_margin")
+
+
+def cleanlab_crowdlab(answers: npt.NDArray[np.int64], pred_probs: npt.NDArray[np.float64]) -> Arrays:
+    """Label quality of the majority; needs a column an annotator, so few of them."""
+    table = pd.DataFrame(answers, columns=["task", "worker", "label"])
+    wide = table.drop_duplicates(["task", "worker"]).pivot(index="task", columns="worker", values="label")
+    found = cleanlab.multiannotator.get_label_quality_multiannotator(
+        wide.to_numpy(dtype=np.float64), pred_probs, verbose=False, return_detailed_quality=False
+    )["label_quality"]
+    consensus = found["consensus_label"].to_numpy().astype(np.int64)
+    return {"clean_scores": found["consensus_quality_score"].to_numpy(), "suggested": consensus}
+
+
+def crowd_kit_dawid_skene(answers: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> Arrays:
+    """Posterior of the given label of each task."""
+    table = pd.DataFrame(answers, columns=["task", "worker", "label"])
+    model = crowdkit.aggregation.classification.dawid_skene.DawidSkene(n_iter=100, tol=1e-5).fit(table)
+    probs = model.probas_.sort_index()
+    suggested = probs.columns.to_numpy()[probs.to_numpy().argmax(axis=1)]
+    column = pd.Index(probs.columns).get_indexer(labels)
+    scores = probs.to_numpy()[np.arange(len(labels)), column]
+    return {"clean_scores": scores, "is_issue": suggested != labels, "suggested": suggested}
+
+
+def _cleanlab(labels: npt.NDArray[np.int64], pred_probs: npt.NDArray[np.float64], method: str) -> Arrays:
+    return {
+        "clean_scores": cleanlab.rank.get_label_quality_scores(labels, pred_probs, method=method),
+        "is_issue": cleanlab.filter.find_label_issues(labels, pred_probs),
+        "suggested": pred_probs.argmax(axis=1),
+    }
