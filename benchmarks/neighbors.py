@@ -1,13 +1,13 @@
 """Exact neighbour search beside faiss' flat index, scikit-learn and a plain product with topk, in one run.
 
-    python benchmarks/neighbors.py                                   50,000 x 512, k = 10, planted near-duplicates
-    python benchmarks/neighbors.py --rows 200000 --queries 20000     20,000 of the rows search among 200,000
+    python benchmarks/neighbors.py                                  # 50,000 x 512, k = 10, near-duplicates
+    python benchmarks/neighbors.py --rows 200000 --queries 20000    # 20,000 rows search among 200,000
     python benchmarks/neighbors.py --features features.npz --array train --k 20
 
-Needs scikit-learn and, for its row, faiss (`pip install faiss-cpu`); a package that is missing is left out. Each
-method runs in a process of its own with `--threads` threads; the processor seconds are those of the search, without
-imports. Recall is the share of the true neighbours found, over 1,000 queries searched in float64 (the planted copies are
-among their neighbours); equally near rows can be swapped.
+faiss (`pip install faiss-cpu`) and scikit-learn are left out where they are not installed. Each method runs
+in a process of its own with `--threads` threads; processor seconds are those of the search, without imports.
+Recall is the share of the true neighbours found, over 1,000 queries searched in float64, planted copies among
+them; equally near rows can be swapped.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import importlib
 import importlib.util
 import multiprocessing
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -130,7 +129,11 @@ def run(method: str, path: Path, n_queries: int, k: int, threads: int, out: Path
 
 
 def peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # Not ru_maxrss: it starts with the memory of the process that started this one.
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
 
 
 def write_rows(arguments: argparse.Namespace, path: Path) -> None:

@@ -12,7 +12,7 @@ from tamis.neighbors.vectors import UnitRows
 # Fewer reference rows are searched as fast block by block.
 FEWEST_SWEPT = 8192
 # Queries that are swept at once, where they are not the reference rows themselves.
-SWEPT_TOGETHER = 16_384
+SWEPT_TOGETHER = 32_768
 
 # Sides of a tile. Large ones need fewer passes; the first of the panels has to be a small share of all.
 _TILES = (4096, 2048, 1024)

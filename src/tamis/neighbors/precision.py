@@ -12,8 +12,8 @@ from tamis.neighbors.candidates import BlockPrecision
 from tamis.neighbors.formats import Format, Precision, fitting_format
 from tamis.neighbors.vectors import UnitRows
 
-_ROWS, _COLUMNS = 512, 4096
-_SAMPLE, _SAMPLED_ROWS = 4096, 512
+_ROWS, _COLUMNS = 256, 4096
+_SAMPLE, _SAMPLED_ROWS = 4096, 256
 # What a pair that the rough product leaves open costs, about.
 _PAIR_SECONDS = 3e-7
 # Narrower rows gain nothing.
@@ -105,13 +105,14 @@ def choose_format(
 
 
 @functools.cache
+@functools.cache
 def _product_seconds(precision: Precision, width: int) -> float:
     form = Format(precision, width)
     left = torch.ones((_ROWS, width), dtype=form.dtype)
     right = torch.ones((_COLUMNS, width), dtype=form.dtype)
     out = torch.empty((_ROWS, _COLUMNS), dtype=form.score_dtype)
     best = float("inf")
-    for _ in range(3):
+    for _ in range(2):
         start = time.perf_counter()
         form.product(left, right, out)
         best = min(best, time.perf_counter() - start)
