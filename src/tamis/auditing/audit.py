@@ -23,7 +23,7 @@ from tamis.auditing.material import Material, attach, gather
 from tamis.auditing.other_issues import find_other_issues
 from tamis.auditing.result import Audit
 from tamis.auditing.rows import NO_SIGNAL, choose_rows, find_neighbors, without_verdict
-from tamis.auditing.run_folder import STAGES, open_run_folder, write_run
+from tamis.auditing.run_folder import STAGES, open_run_folder, source_path, write_run
 from tamis.auditing.summing_up import summarise
 from tamis.auditing.table import build_table
 from tamis.auditing.zero_shot import PromptChoice
@@ -129,7 +129,7 @@ def audit(
     options = dict(read_options or {})
     crowd = find_crowd_table(data, task, options)
     folder = None if out is None else open_run_folder(Path(out))
-    made_of: dict[str, object] = {"source": _source_path(data), "read_options": options, "task": task}
+    made_of: dict[str, object] = {"source": source_path(data), "read_options": options, "task": task}
     if crowd is not None and labels is None:
         return audit_crowd(crowd, features, pred_probs, out=folder, seed=random_state, config=made_of)
     beside = {"class_names": class_names, "ids": ids, "splits": splits, "groups": groups}
@@ -290,10 +290,3 @@ def _input_hash(material: Material) -> str:
         digest.update(str(texts.shape).encode() + np.ascontiguousarray(texts).tobytes())
     digest.update(json.dumps([_ARITHMETIC, versions()], sort_keys=True).encode())
     return digest.hexdigest()
-
-
-def _source_path(data: object) -> str:
-    if not isinstance(data, str | os.PathLike):
-        return ""
-    path = Path(data)
-    return str(path.resolve()) if path.exists() else str(data)

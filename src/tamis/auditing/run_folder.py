@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -129,3 +130,15 @@ def write_run(
         # Left by a run that was killed while it wrote.
         if _is_temporary(entry.name) and entry.is_file():
             entry.unlink(missing_ok=True)
+
+
+def source_path(data: object) -> str:
+    """Return where audited data come from, for the record of the run: "" where they are no path."""
+    if not isinstance(data, str | os.PathLike):
+        return ""
+    path = Path(data)
+    # What cannot even be looked up, such as a name too long, is refused by the reader in its own words.
+    with contextlib.suppress(OSError):
+        if path.exists():
+            return str(path.resolve())
+    return str(data)
