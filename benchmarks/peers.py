@@ -1,8 +1,8 @@
 """Other tools in the detection benchmark, each with its own defaults; called by `tamis bench`.
 
 A function takes the inputs that its parameters name and returns ``clean_scores`` (higher = cleaner), and
-``is_issue`` and ``suggested`` where the tool has them. Libraries are imported when this file is loaded, so that
-the figures are of the arithmetic alone.
+``is_issue`` and ``suggested`` where the tool has them. Libraries are imported when this file is loaded, so
+that the figures are of the arithmetic alone.
 """
 
 from __future__ import annotations

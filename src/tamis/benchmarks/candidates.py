@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import inspect
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -191,4 +192,4 @@ def _peer_function(where: str) -> PeerFunction:
 
 def _cpu_seconds() -> float:
     spent = os.times()
-    return spent.user + spent.system + spent.children_user + spent.children_system
+    return time.process_time() + spent.children_user + spent.children_system

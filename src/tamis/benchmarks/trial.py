@@ -68,6 +68,8 @@ def _main_can_be_imported() -> bool:
 def _send(name: str, material: Material, sender: connection.Connection) -> None:
     # Ctrl-C reaches the whole group; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Candidates that start processes do it in their own usual way, not in the way this one was started.
+    multiprocessing.set_start_method(None, force=True)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sender.send(_run(name, material))
     sender.close()
