@@ -33,7 +33,7 @@ def guessed_rank(k: int, seen: float) -> int:
     Examples
     --------
     >>> guessed_rank(10, 0.04), guessed_rank(10, 0.5), guessed_rank(10, 1.0)
-    (5, 10, 10)
+    (4, 10, 10)
     """
     chance = 1.0
     for rank in range(1, k):
