@@ -135,6 +135,7 @@ def _crowd(data: DataConfig, seed: int) -> Material:
         brought = _by_task(data, "labels", tasks).astype(np.int64)
         given = np.where(brought >= 0, brought, given)
     inputs = {name: _by_task(data, name, tasks) for name in _MATRICES if getattr(data, name) is not None}
+    _check_rows(data.name, inputs, len(tasks))
     inputs["answers"] = np.stack(columns, axis=1)
     return _complete(data, seed, Material(inputs, given, given != truth, truth >= 0, truth))
 
@@ -212,5 +213,7 @@ def _by_task(data: DataConfig, name: str, tasks: IntArray) -> npt.NDArray[np.gen
 
 def _check_rows(name: str, arrays: Mapping[str, npt.NDArray[np.generic]], n_rows: int) -> None:
     for key, array in arrays.items():
+        if key in _MATRICES and array.ndim != 2:
+            raise InputError(f"data {name!r}: {key} has shape {array.shape}; expected (n, columns)")
         if len(array) != n_rows:
             raise InputError(f"data {name!r}: {key} has {len(array)} rows, labels {n_rows}; they must agree")

@@ -15,7 +15,7 @@ _COLUMNS = (
     ("f1", "F1 at flag", ".3f"),
     ("ece", "ECE", ".3f"),
     ("suggested_right", "suggestion right", ".3f"),
-    ("cpu", "CPU s", ".1f"),
+    ("cpu", "CPU s", ".2f"),
     ("added_mb", "added MB", ".0f"),
 )
 

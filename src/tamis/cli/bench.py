@@ -35,8 +35,11 @@ def run(
 
     screen = Screen(as_json=as_json)
     bench = run_detection(read_config(config), out or Path("runs") / f"bench-{config.stem}")
-    failed = [row for row in bench.rows if "error" in row]
+    outcomes = [row["outcome"] for row in bench.rows]
+    n_refused, n_failed = outcomes.count("refused"), outcomes.count("failed")
     screen.line((bench.folder / "table.md").read_text(encoding="utf-8"))
+    if n_failed:
+        screen.line(f"{n_failed} of {len(outcomes)} trials failed; the same command tries them again.")
     screen.line(f"Table   {bench.folder / 'table.md'}")
     screen.result(
         {
@@ -45,7 +48,8 @@ def run(
             "run": str(bench.folder),
             "table": str(bench.folder / "table.md"),
             "n_trials": len(bench.rows),
-            "n_refused": len(failed),
+            "n_refused": n_refused,
+            "n_failed": n_failed,
             "rows": bench.rows,
         }
     )
