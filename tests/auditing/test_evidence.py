@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tamis.auditing import evidence as evidence_module
+from tamis.auditing import probes as probes_module
 from tamis.auditing.evidence import Evidence, tells_classes_apart, weigh
 from tamis.auditing.material import Material, gather
 from tamis.auditing.rows import Rows, choose_rows, find_neighbors
@@ -70,7 +70,7 @@ def test_no_own_label_in_the_first_round(
 def test_ridge_beyond_the_effort(
     parts: tuple[Material, Rows, Neighbors | None], data: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evidence_module, "_REGRESSION_EFFORT", 10)
+    monkeypatch.setattr(probes_module, "_CROSS_VALIDATED_EFFORT", 10)
     result = weigh(*parts, StageStore(None, ""))
     assert result is not None
     assert "leave-one-out ridge regression" in result.notes[0]
@@ -94,7 +94,7 @@ def test_stages_are_saved_and_taken_up(
     def refuse(*_: object) -> None:
         raise AssertionError("computed again")
 
-    monkeypatch.setattr(evidence_module.CrossValidatedLogistic, "logits", refuse)
+    monkeypatch.setattr(probes_module.CrossValidatedLogistic, "logits", refuse)
     again = weigh(*parts, store)
     assert again is not None
     assert np.array_equal(again.posterior, weighed.posterior)

@@ -12,6 +12,7 @@ import pytest
 
 import tamis
 from tamis.auditing import evidence as evidence_module
+from tamis.auditing import probes as probes_module
 from tamis.errors import InputError, RunError
 
 
@@ -150,7 +151,7 @@ def test_an_interrupted_audit_continues(
         tamis.Audit.load(tmp_path)
     # What has finished is not computed again.
     with monkeypatch.context() as patch:
-        patch.setattr(evidence_module.CrossValidatedLogistic, "logits", die)
+        patch.setattr(probes_module.CrossValidatedLogistic, "logits", die)
         patch.setattr(_module("tamis.auditing.rows"), "nearest_neighbors", die)
         continued = tamis.audit(features=data.features, labels=data.labels, out=tmp_path)
     assert continued.issues.equals(found.issues)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tamis.encoders import EncoderChoice
 
 # Part of the key of stages: change it when the arithmetic changes.
-_ARITHMETIC = 2
+_ARITHMETIC = 3
 
 
 def audit(

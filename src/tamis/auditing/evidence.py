@@ -6,33 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from tamis.auditing.material import Material
+from tamis.auditing.probes import LEAST_PROB, Probe, choose_probe
 from tamis.auditing.rows import Rows
 from tamis.auditing.zero_shot import weigh_zero_shot
 from tamis.neighbors import Neighbors, neighbor_vote
 from tamis.runs import StageStore
-from tamis.statistics.folds import assign_folds
-from tamis.statistics.logistic import CrossValidatedLogistic, standardise
 from tamis.statistics.noise_model import NoiseModel
-from tamis.statistics.noise_posterior import AMBIGUITY, fit_noise_model, refit_class_weights
-from tamis.statistics.ridge import leave_one_out_ridge
-from tamis.statistics.temperature import fit_temperature, softmax_with_temperature
+from tamis.statistics.noise_posterior import AMBIGUITY, fit_noise_model, likeliest, refit_class_weights
 from tamis.types import FloatArray, IntArray
 
-_N_FOLDS = 5
-# Cross-validated regression up to this many multiplications per pass and this many cells; ridge beyond.
-_REGRESSION_EFFORT = 3e9
-_REGRESSION_CELLS = 7e7
 # Share of a class that no neighbour voted for: a tenth of a vote among 20.
 _VOTE_FLOOR = 0.005
-_LEAST_PROB = 1e-6
 # The two ends of the assumption about annotators, as factors of the exponent.
 _LOW, _HIGH = 0.5, 1.5
-
-Probe = Callable[[FloatArray | None, str], FloatArray]
-"""From soft targets (None = the given labels) and a name to out-of-sample log-probabilities."""
 
 
 @dataclass(frozen=True)
@@ -68,18 +56,18 @@ def weigh(material: Material, rows: Rows, neighbors: Neighbors | None, store: St
     First round: probabilities learned from the given labels, and the given labels of the neighbours; the
     noise is estimated here. Second round: both again, but from the posteriors of the first.
     """
-    probe, notes = _choose_probe(material, rows)
-    first = [_stage(store, "log_probs", lambda: _first_log_probs(material, rows, probe))]
-    first += _log_votes(material, rows, neighbors, None)
+    probe, notes = choose_probe(material.features, rows)
+    votes = _log_votes(material, rows, neighbors, None)
     zero_shot = weigh_zero_shot(material.features, material.text_features, rows, store)
+    first = votes if zero_shot is None else [*votes, zero_shot.log_probs]
+    first = [_stage(store, "log_probs", lambda: _first_log_probs(material, rows, probe, first)), *first]
     # Row i of `log_probs` is log P(class); the column of the given label is the first piece of evidence.
     m = np.arange(len(rows.codes))
     scores: dict[str, FloatArray] = {"self_confidence": np.exp(first[0][m, rows.codes].astype(np.float64))}
     if neighbors is not None:
-        votes = np.exp(first[1][m, rows.codes].astype(np.float64)) - _VOTE_FLOOR
-        scores["neighbor_vote"] = np.clip(votes, 0.0, 1.0)
+        given_votes = np.exp(first[1][m, rows.codes].astype(np.float64)) - _VOTE_FLOOR
+        scores["neighbor_vote"] = np.clip(given_votes, 0.0, 1.0)
     if zero_shot is not None:
-        first.append(zero_shot.log_probs)
         scores |= zero_shot.scores
     if not any(tells_classes_apart(each, rows.codes) for each in first):
         return None
@@ -91,8 +79,8 @@ def weigh(material: Material, rows: Rows, neighbors: Neighbors | None, store: St
         # Given probabilities come from another model, often a better one: they stay. Our own are replaced.
         kept = first[:1] if material.pred_probs is not None else []
         kept += [] if zero_shot is None else [zero_shot.log_probs]
-        del first, evidence  # each matrix is as large as the posterior: free them before the next ones
-        evidence = [_stage(store, "second_log_probs", lambda: probe(posterior, "second round"))]
+        del first, votes, evidence  # each matrix is as large as the posterior: free them before the next ones
+        evidence = [_stage(store, "second_log_probs", lambda: probe.from_posteriors(posterior))]
         evidence += _log_votes(material, rows, neighbors, posterior) + kept
         model, *ends = [refit_class_weights(each, evidence, rows.codes) for each in (model, *ends)]
         del posterior  # as large as all other matrices: never two at a time
@@ -147,12 +135,18 @@ def _end(model: NoiseModel, evidence: list[FloatArray], rows: Rows, factor: floa
     return fit_noise_model(evidence, rows.codes, ambiguity=ambiguity, start=model, max_iter=40)
 
 
-def _first_log_probs(material: Material, rows: Rows, probe: Probe | None) -> FloatArray:
+def _first_log_probs(
+    material: Material, rows: Rows, probe: Probe | None, beside: list[FloatArray]
+) -> FloatArray:
+    """Return log P(class), out of sample: given, or learned from the given labels in the likeliest way."""
     if material.pred_probs is not None:
         probs = material.pred_probs[rows.rows][:, rows.classes]
-        return np.log(np.maximum(probs, _LEAST_PROB)).astype(np.float32)
+        return np.log(np.maximum(probs, LEAST_PROB)).astype(np.float32)
     assert probe is not None  # without probabilities there are features
-    return probe(None, "first round")
+    found = probe.from_given_labels()
+    if len(found) == 1:
+        return found[0]
+    return found[likeliest([[each, *beside] for each in found], rows.codes)]
 
 
 def _log_votes(
@@ -172,71 +166,6 @@ def _log_votes(
     )
     votes += np.float32(_VOTE_FLOOR)
     return [np.log(votes, out=votes)]
-
-
-def _choose_probe(material: Material, rows: Rows) -> tuple[Probe | None, tuple[str, ...]]:
-    features = material.features
-    if features is None:
-        return None, ()
-    cells = len(rows.rows) * features.shape[1]
-    if cells * len(rows.classes) > _REGRESSION_EFFORT or cells > _REGRESSION_CELLS:
-        note = (
-            f"{len(rows.rows):,} rows x {features.shape[1]:,} features x {len(rows.classes):,} classes: "
-            "probabilities come from closed-form leave-one-out ridge regression instead of cross-validated "
-            "logistic regression, which is more accurate but too slow here."
-        )
-        return _ridge_probe(features, rows), (note,)
-    return _logistic_probe(features, rows), ()
-
-
-def _logistic_probe(features: FloatArray, rows: Rows) -> Probe:
-    groups = rows.groups[rows.rows]
-    # Group numbers follow the order of rows in the data set; number them anew in canonical order.
-    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
-    rank = np.argsort(np.argsort(first))
-    groups = np.where(groups >= 0, rank[inverse], -1)
-    folds = assign_folds(rows.codes, groups, _N_FOLDS)
-    regression: list[CrossValidatedLogistic] = []  # made when first asked for: a resumed run may not need it
-    n_classes = len(rows.classes)
-
-    def log_probs(targets: FloatArray | None, name: str) -> FloatArray:
-        if not regression:
-            regression.append(CrossValidatedLogistic(standardise(features[rows.rows]), folds))
-        if targets is None:
-            targets = np.eye(n_classes, dtype=np.float32)[rows.codes]
-        elif regression[0].penalty is None:
-            # Resumed: the penalty is chosen on the given labels, as it would have been.
-            regression[0].logits(np.eye(n_classes, dtype=np.float32)[rows.codes], "first round")
-        result: FloatArray = torch.log_softmax(regression[0].logits(targets, name), 1).numpy()
-        return result
-
-    return log_probs
-
-
-def _ridge_probe(features: FloatArray, rows: Rows) -> Probe:
-    n, n_classes = len(features), len(rows.classes)
-    is_whole = len(rows.rows) == n
-    # In data-set order, where the features lie: reordering a memory-mapped matrix would copy it.
-    used = np.arange(n) if is_whole else np.sort(rows.rows)
-    place = np.empty(n, dtype=np.int64)
-    place[used] = np.arange(len(used))
-    place = place[rows.rows]
-    matrix = features if is_whole else features[used]
-
-    def log_probs(targets: FloatArray | None, name: str) -> FloatArray:
-        given = rows.codes if targets is None else targets
-        ordered = np.empty_like(given)
-        ordered[place] = given
-        scores = leave_one_out_ridge(matrix, ordered, n_classes, groups=rows.groups[used])
-        del ordered
-        scores = scores[place]
-        temperature = fit_temperature(scores, rows.codes)
-        for start in range(0, len(scores), 65_536):
-            block = softmax_with_temperature(scores[start : start + 65_536], temperature)
-            scores[start : start + 65_536] = np.log(np.maximum(block, _LEAST_PROB))
-        return scores
-
-    return log_probs
 
 
 def _transition(posterior: FloatArray, rows: Rows) -> FloatArray:

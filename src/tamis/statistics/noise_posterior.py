@@ -6,14 +6,15 @@ on the given labels.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
 from tamis.errors import InputError
+from tamis.statistics.noise_direction import directedness, uniform_part
 from tamis.statistics.noise_model import NoiseModel, centred, float64_tensor
+from tamis.statistics.noise_starts import confident_joint_start, nearly_clean_start
 from tamis.types import FloatArray, IntArray
 
 AMBIGUITY = 0.23
@@ -23,14 +24,17 @@ The given labels alone do not determine it: a label that is wrong where the clas
 one. The value was chosen on human labels of one image set (see docs/calibration.md); the interval of an audit
 spans half and one and a half times it."""
 
-_FIT_ROWS = 25_000
+_START_ROWS = 25_000  # to find out which start leads to the better optimum
+_FIT_ROWS = 50_000
+_DIRECTED = (0.45, 0.6)  # correlation: below nobody looked, above somebody did
+_CHOICE_ROWS, _CHOICE_ITER = 12_500, 30
 _FIT_CELLS = 1_500_000  # rows x classes of the rows used for fitting
 _WEIGHT_PRIOR = 20.0
 _BIAS_PRIOR = 2.0
 _NOISE_PRIOR = 1.5
 _POOR_NOISE_PRIOR = 5.0
-_ROWS_PER_CELL = 50  # of a (K, K) matrix, to fit it with little prior
-_CLEAN_START = 0.02  # share of wrong labels
+_MIXING_ROWS = 50  # rows per cell of a (K, K) matrix, to correct the first evidence by one
+_NOISE_ROWS = 25  # rows per cell, to hold the transition by a weak prior and to start from the counts too
 
 
 def fit_noise_model(
@@ -70,27 +74,55 @@ def fit_noise_model(
 
     Notes
     -----
-    With the default ambiguity the model is fitted with `AMBIGUITY` first. If more than 35 % of the wrong
-    labels come from the uniform part, the exponent is lowered, to 0 at 55 %, and the fit repeated: noise that
-    does not look at the rows gives no reason to expect more of it on hard ones.
-    The likelihood has several optima: the fit starts from nearly clean labels and, with 50 or more rows per
+    With the default ambiguity the model is fitted with `AMBIGUITY` and with 0. Where 0 makes the labels more
+    probable, the exponent is 0 if the wrong labels do not go to classes that look alike (correlation below
+    0.45, see `tamis.statistics.noise_direction.directedness`) or if the uniform part accounts for 55 % of
+    them: noise that does not look at the rows gives no reason to expect more of it on hard ones. From 0.6,
+    and up to 35 %, it is `AMBIGUITY`; between them in proportion.
+    The likelihood has several optima: the fit starts from nearly clean labels and, with 25 or more rows per
     cell of a (K, K) matrix, also from the confident joint; the higher posterior is kept. With fewer rows the
-    first evidence is not corrected by a matrix, and the transition is held closer to uniform.
-    At most 25,000 rows (1,500,000 / K where that is less), evenly spaced, are used for fitting.
+    transition is held closer to uniform. From 50 rows per cell the first evidence is corrected by a matrix.
+    At most 50,000 rows (1,500,000 / K where that is less), evenly spaced, are used for the fit, and 25,000 of
+    them to choose between the starts.
     """
     rows, values = _checked(evidence, labels)
     pieces = [float64_tensor(e[rows]) for e in evidence]
     exponent = AMBIGUITY if ambiguity is None else ambiguity
-    starts = _starts(pieces, values) if start is None else [start]
-    fits = [_maximise(replace(each, ambiguity=exponent), pieces, values, max_iter) for each in starts]
-    model = min(fits, key=lambda fit: _objective(fit, pieces, values))
+    begin = _best_start(pieces, values, exponent, max_iter) if start is None else start
+    model = _maximise(replace(begin, ambiguity=exponent), pieces, values, max_iter)
     if ambiguity is not None:
         return model
-    # 1 up to a share of 35 %, 0 from 55 %.
-    trust = min(1.0, max(0.0, (0.55 - _uniform_part(model, pieces, values)) / 0.2))
-    if trust == 1.0:
-        return model
+    blind = _maximise(replace(model, ambiguity=0.0), pieces, values, max_iter)
+    trust = _trust(model, blind, pieces, values)
+    if trust in {0.0, 1.0}:
+        return model if trust else blind
     return _maximise(replace(model, ambiguity=AMBIGUITY * trust), pieces, values, max_iter)
+
+
+def likeliest(alternatives: Sequence[Sequence[FloatArray]], labels: IntArray) -> int:
+    """Return which of several bodies of evidence makes the given labels the most probable.
+
+    Each is fitted by a noise model on at most 12,500 rows.
+
+    Parameters
+    ----------
+    alternatives : sequence of evidence
+        As in `fit_noise_model`, each with the same number of kinds.
+    labels : (n,) int
+
+    Returns
+    -------
+    int
+        Its position; the first among equals.
+    """
+    values = []
+    for evidence in alternatives:
+        rows, codes = _checked(evidence, labels)
+        step = -(-len(rows) // _CHOICE_ROWS)
+        few, some = [float64_tensor(e[rows[::step]]) for e in evidence], codes[::step]
+        fit = _maximise(_best_start(few, some, AMBIGUITY, _CHOICE_ITER), few, some, _CHOICE_ITER)
+        values.append(_objective(fit, few, some))
+    return values.index(min(values))
 
 
 def refit_class_weights(model: NoiseModel, evidence: Sequence[FloatArray], labels: IntArray) -> NoiseModel:
@@ -121,14 +153,21 @@ def refit_class_weights(model: NoiseModel, evidence: Sequence[FloatArray], label
     return _maximise(fresh, [float64_tensor(e[rows]) for e in evidence], values, 100, noise_is_known=True)
 
 
-def _uniform_part(model: NoiseModel, evidence: list[torch.Tensor], labels: torch.Tensor) -> float:
-    """Return the share of the wrong labels that the uniform part accounts for."""
-    posterior = torch.softmax(model.log_joint(evidence, labels), 1)
-    n_wrong = float((1 - posterior.gather(1, labels[:, None])).sum())
-    n_classes = evidence[0].shape[1]
-    expected = model.uniform_share * (n_classes - 1) / n_classes * len(labels)
-    # With next to no wrong labels there is no share to speak of.
-    return min(1.0, expected / n_wrong) if n_wrong > 1e-3 * len(labels) else 0.0
+def _trust(model: NoiseModel, blind: NoiseModel, evidence: list[torch.Tensor], labels: torch.Tensor) -> float:
+    """Return how far to believe, from 0 to 1, that whoever gave the labels looked at the samples.
+
+    ``model`` is the fit with the usual exponent, ``blind`` the one with exponent 0.
+    """
+    if _objective(model, evidence, labels) <= _objective(blind, evidence, labels):
+        return 1.0
+    pieces = [centred(e) for e in evidence]
+    # 1 up to a uniform share of 35 %, 0 from 55 %.
+    trust = (0.55 - uniform_part(model, pieces, labels)) / 0.2
+    found = directedness(blind, pieces, labels)
+    if found is not None:
+        low, high = _DIRECTED
+        trust = min(trust, (found - low) / (high - low))
+    return min(1.0, max(0.0, trust))
 
 
 def _checked(evidence: Sequence[FloatArray], labels: IntArray) -> tuple[IntArray, torch.Tensor]:
@@ -154,72 +193,37 @@ def _checked(evidence: Sequence[FloatArray], labels: IntArray) -> tuple[IntArray
     return rows, torch.from_numpy(labels[rows]).long()
 
 
-def _is_rich(n_rows: int, n_classes: int) -> bool:
-    """Whether there are rows enough to fit two full matrices of the classes."""
-    return n_rows >= _ROWS_PER_CELL * n_classes**2
+def _rows_per_cell(n_rows: int, n_classes: int) -> float:
+    return n_rows / n_classes**2
 
 
-def _starts(evidence: list[torch.Tensor], labels: torch.Tensor) -> list[NoiseModel]:
-    """Return where to start from; the fit has several optima, and the better one is kept.
+def _best_start(
+    evidence: list[torch.Tensor], labels: torch.Tensor, ambiguity: float, max_iter: int
+) -> NoiseModel:
+    """Return the start whose optimum is the best on a part of the rows, or that optimum.
 
     Nearly clean labels first. With rows enough also the confident joint: without it, noise between single
     pairs of classes is not found, but with few rows it leads to optima that take uncertainty for noise.
     """
-    joint = _confident_joint_start(evidence, labels)
-    n_classes = len(joint.affinity)
-    odds = (n_classes - 1) * (1 - _CLEAN_START) / _CLEAN_START
-    clean = replace(
-        joint,
-        affinity=torch.eye(n_classes, dtype=torch.float64) * math.log(odds),
-        uniform_logit=torch.tensor(math.log(0.01 / 0.99), dtype=torch.float64),
-    )
-    return [clean, joint] if _is_rich(len(labels), n_classes) else [clean]
-
-
-def _confident_joint_start(evidence: list[torch.Tensor], labels: torch.Tensor) -> NoiseModel:
-    """Start from the confident joint: samples that a class is unusually sure of, counted by given label."""
-    n_classes = evidence[0].shape[1]
-    probs = torch.softmax(evidence[0], 1)
-    counts = torch.bincount(labels, minlength=n_classes).double()
-    own = probs.gather(1, labels[:, None])[:, 0]
-    thresholds = torch.zeros(n_classes, dtype=torch.float64).index_add_(0, labels, own) / counts.clamp(min=1)
-    thresholds = torch.where(counts > 0, thresholds, torch.full_like(thresholds, 2.0))
-    confident = probs >= thresholds - 1e-6
-    guess = torch.where(confident, probs, -torch.ones_like(probs)).argmax(1)
-    used = confident.any(1)
-    # joint[y, s], one pseudo-count spread over each row and a diagonal that cannot be empty
-    joint = torch.full((n_classes, n_classes), 1 / n_classes, dtype=torch.float64) + torch.eye(n_classes)
-    index = guess[used] * n_classes + labels[used]
-    joint += torch.bincount(index, minlength=n_classes**2).reshape(n_classes, n_classes)
-    given = joint.sum(0)
-    joint = joint / given * counts.clamp(min=1)
-    transition = joint / joint.sum(1, keepdim=True)
-    off = transition[~torch.eye(n_classes, dtype=torch.bool)]
-    share = (
-        float((0.9 * n_classes * torch.quantile(off, 0.25)).clamp(1e-3, 0.9)) if len(off) < 10**6 else 0.02
-    )
-    structured = (transition - share / n_classes).clamp(min=1e-3)
-    affinity = torch.log(structured / structured.sum(1, keepdim=True))
-    zeros = torch.zeros(n_classes, dtype=torch.float64)
-    return NoiseModel(
-        weights=torch.tensor([1.0] + [0.4] * (len(evidence) - 1), dtype=torch.float64),
-        mixing=torch.zeros_like(affinity),
-        bias=zeros,
-        affinity=affinity - _off_diagonal_mean(affinity),
-        uniform_logit=torch.tensor(math.log(share / (1 - share)), dtype=torch.float64),
-        ambiguity=AMBIGUITY,
-    )
-
-
-def _off_diagonal_mean(matrix: torch.Tensor) -> torch.Tensor:
-    return (matrix.sum(1, keepdim=True) - matrix.diagonal()[:, None]) / (len(matrix) - 1)
+    joint = confident_joint_start(evidence, labels, ambiguity)
+    starts = [nearly_clean_start(joint)]
+    if _rows_per_cell(len(labels), evidence[0].shape[1]) >= _NOISE_ROWS:
+        starts.append(joint)
+    step = -(-len(labels) // _START_ROWS)
+    if len(starts) == 1 and step == 1:
+        return starts[0]
+    few, values = [e[::step] for e in evidence], labels[::step]
+    fits = [_maximise(each, few, values, max_iter) for each in starts]
+    return min(fits, key=lambda fit: _objective(fit, few, values))
 
 
 class _Parameters:
     """The tensors that are fitted, and the model they make."""
 
     def __init__(self, model: NoiseModel, n_rows: int) -> None:
-        self._is_rich = _is_rich(n_rows, len(model.affinity))
+        per_cell = _rows_per_cell(n_rows, len(model.affinity))
+        self._is_mixed = per_cell >= _MIXING_ROWS
+        self._noise_prior = _NOISE_PRIOR if per_cell >= _NOISE_ROWS else _POOR_NOISE_PRIOR
         self._off_diagonal = 1 - torch.eye(len(model.affinity), dtype=torch.float64)
         self._ambiguity = model.ambiguity
         self.weights, self.mixing, self.bias, self.uniform = (
@@ -234,7 +238,7 @@ class _Parameters:
         chosen = [self.weights, self.bias]
         if not noise_is_known:
             chosen += [self.level, self.own, self.off, self.uniform]
-            chosen += [self.mixing] if self._is_rich else []
+            chosen += [self.mixing] if self._is_mixed else []
         return [parameter.requires_grad_() for parameter in chosen]
 
     def model(self) -> NoiseModel:
@@ -246,7 +250,7 @@ class _Parameters:
         """Return twice the negative logarithm of the prior."""
         penalty = _WEIGHT_PRIOR * (self.mixing**2).sum() + _BIAS_PRIOR * (self.bias**2).sum()
         deviations = (self.own**2).sum() + ((self.off * self._off_diagonal) ** 2).sum()
-        return penalty + (_NOISE_PRIOR if self._is_rich else _POOR_NOISE_PRIOR) * deviations
+        return penalty + self._noise_prior * deviations
 
 
 def _objective(model: NoiseModel, evidence: list[torch.Tensor], labels: torch.Tensor) -> float:
