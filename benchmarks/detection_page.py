@@ -39,6 +39,10 @@ class Group(NamedTuple):
     figures: Sequence[tuple[str, str, str]]
 
 
+def is_crowd(row: Row) -> bool:
+    return data_of(row).startswith("crowd ") or "three" in data_of(row)
+
+
 def data_of(row: Row) -> str:
     return str(row["data"])
 
@@ -73,12 +77,12 @@ GROUPS = (
     ),
     Group(
         "Crowds",
-        lambda row: data_of(row).startswith("crowd ") or "three" in data_of(row),
+        is_crowd,
         lambda row: data_of(row).removeprefix("crowd ").replace("CIFAR-10N three annotators", "CIFAR-10N x3"),
         CROWD,
     ),
-    Group("Cost", lambda row: not data_of(row).startswith("crowd "), size_of, COST),
-    Group("Cost on crowds", lambda row: data_of(row).startswith("crowd "), size_of, COST),
+    Group("Cost", lambda row: not is_crowd(row), size_of, COST),
+    Group("Cost on crowds", is_crowd, size_of, COST),
 )
 
 
@@ -119,9 +123,14 @@ def spread(rows: Sequence[Row], key: str) -> str:
 
 
 def page(rows: Sequence[Row]) -> str:
+    # What also judges single labels is no method for crowds, where features make it applicable.
+    on_others = {row["candidate"] for row in rows if not is_crowd(row)}
+    for_crowds = {row["candidate"] for row in rows} - on_others | {"audit"}
     text = ""
     for group in GROUPS:
         chosen = [row for row in rows if group.has(row)]
+        if group.heading in {"Crowds", "Cost on crowds"}:
+            chosen = [row for row in chosen if row["candidate"] in for_crowds]
         if not chosen:
             continue
         text += f"### {group.heading}\n\n{rates(chosen, group)}"

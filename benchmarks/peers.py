@@ -32,15 +32,23 @@ def cleanlab_normalized_margin(labels: npt.NDArray[np.int64], pred_probs: npt.ND
     return _cleanlab(labels, pred_probs, "normalized_margin")
 
 
-def cleanlab_crowdlab(answers: npt.NDArray[np.int64], pred_probs: npt.NDArray[np.float64]) -> Arrays:
-    """Label quality of the majority; needs a column an annotator, so few of them."""
+def cleanlab_crowdlab(
+    answers: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], pred_probs: npt.NDArray[np.float64]
+) -> Arrays:
+    """Quality of cleanlab's consensus, turned round where that is not the given label.
+
+    Needs a column an annotator, so few of them.
+    """
     table = pd.DataFrame(answers, columns=["task", "worker", "label"])
     wide = table.drop_duplicates(["task", "worker"]).pivot(index="task", columns="worker", values="label")
     found = cleanlab.multiannotator.get_label_quality_multiannotator(
         wide.to_numpy(dtype=np.float64), pred_probs, verbose=False, return_detailed_quality=False
     )["label_quality"]
     consensus = found["consensus_label"].to_numpy().astype(np.int64)
-    return {"clean_scores": found["consensus_quality_score"].to_numpy(), "suggested": consensus}
+    quality = found["consensus_quality_score"].to_numpy()
+    is_other = consensus != labels
+    scores = np.where(is_other, 1 - quality, quality)
+    return {"clean_scores": scores, "is_issue": is_other, "suggested": consensus}
 
 
 def crowd_kit_dawid_skene(answers: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> Arrays:

@@ -52,7 +52,8 @@ def test_probabilities_that_the_data_bring(arrays):
 
 @pytest.mark.parametrize("model", ["symmetric", "pair_flip", "instance_dependent"])
 def test_planted_labels_are_those_of_the_noise_model(model, arrays):
-    data, noise = located(PLANTED, arrays), NoiseConfig(model=model, rate=0.3)
+    data = located(PLANTED | {"pred_probs": "y.npz:probs"}, arrays)
+    noise = NoiseConfig(model=model, rate=0.3)
     made, again, other = (gather(data, noise, seed) for seed in (0, 0, 1))
     assert (made.labels == again.labels).all()
     assert made.planted.digest == again.planted.digest != other.planted.digest
