@@ -35,20 +35,16 @@ def cleanlab_normalized_margin(labels: npt.NDArray[np.int64], pred_probs: npt.ND
 def cleanlab_crowdlab(
     answers: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], pred_probs: npt.NDArray[np.float64]
 ) -> Arrays:
-    """Quality of cleanlab's consensus, turned round where that is not the given label.
-
-    Needs a column an annotator, so few of them.
-    """
+    """Quality of the given label, as of an answer that equals it; needs a column for each annotator."""
     table = pd.DataFrame(answers, columns=["task", "worker", "label"])
     wide = table.drop_duplicates(["task", "worker"]).pivot(index="task", columns="worker", values="label")
-    found = cleanlab.multiannotator.get_label_quality_multiannotator(
-        wide.to_numpy(dtype=np.float64), pred_probs, verbose=False, return_detailed_quality=False
-    )["label_quality"]
-    consensus = found["consensus_label"].to_numpy().astype(np.int64)
-    quality = found["consensus_quality_score"].to_numpy()
-    is_other = consensus != labels
-    scores = np.where(is_other, 1 - quality, quality)
-    return {"clean_scores": scores, "is_issue": is_other, "suggested": consensus}
+    said = wide.to_numpy(dtype=np.float64)
+    found = cleanlab.multiannotator.get_label_quality_multiannotator(said, pred_probs, verbose=False)
+    consensus = found["label_quality"]["consensus_label"].to_numpy().astype(np.int64)
+    quality = found["detailed_label_quality"].to_numpy(dtype=np.float64)
+    # The majority is always somebody's answer.
+    scores = np.where(said == labels[:, None], quality, -np.inf).max(axis=1)
+    return {"clean_scores": scores, "is_issue": consensus != labels, "suggested": consensus}
 
 
 def crowd_kit_dawid_skene(answers: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> Arrays:
