@@ -31,6 +31,7 @@ from tamis.data import Dataset, from_arrays, read
 from tamis.errors import InputError
 from tamis.memory import parse_memory_budget
 from tamis.runs import StageStore, versions
+from tamis.statistics.threads import one_thread_if_small
 
 if TYPE_CHECKING:
     from tamis.encoders import EncoderChoice
@@ -182,7 +183,7 @@ def _assess(material: Material, store: StageStore, memory_budget: str | int | No
     rows = choose_rows(material)
     with clock("neighbours"):
         neighbors, notes = find_neighbors(material, rows, store, memory_budget)
-    with clock("labels"):
+    with clock("labels"), one_thread_if_small(len(rows.rows) * len(rows.classes)):
         evidence = weigh(material, rows, neighbors, store) if len(rows.rows) else None
     said = _notes(evidence, len(rows.rows))
     if evidence is None:
