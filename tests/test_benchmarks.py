@@ -16,7 +16,18 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
-SCRIPTS = ("cifar10n", "confident_learning", "crowd", "image_folder", "large", "mixture", "news20", "variety")
+SCRIPTS = (
+    "cifar10n",
+    "confident_learning",
+    "crowd",
+    "detection_page",
+    "image_folder",
+    "large",
+    "mixture",
+    "news20",
+    "prepare",
+    "variety",
+)
 
 Load = Callable[[str], ModuleType]
 
