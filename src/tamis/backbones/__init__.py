@@ -1,5 +1,36 @@
 """Networks behind one interface: a backbone under a linear head gives logits, features and maps."""
 
+from tamis.backbones.building import (
+    BACKBONES,
+    BackboneChoice,
+    BackboneFactory,
+    InputKind,
+    Option,
+    build_backbone,
+    choose_backbone,
+)
 from tamis.backbones.classifier import Classifier, Normalisation, Outputs, Pool
+from tamis.backbones.initialisation import initialise, initialise_head, without_draws
+from tamis.backbones.mlp import MLP
+from tamis.backbones.preact_resnet import PreActResNet18
+from tamis.backbones.small_cnn import SmallCNN
 
-__all__ = ["Classifier", "Normalisation", "Outputs", "Pool"]
+__all__ = [
+    "BACKBONES",
+    "MLP",
+    "BackboneChoice",
+    "BackboneFactory",
+    "Classifier",
+    "InputKind",
+    "Normalisation",
+    "Option",
+    "Outputs",
+    "Pool",
+    "PreActResNet18",
+    "SmallCNN",
+    "build_backbone",
+    "choose_backbone",
+    "initialise",
+    "initialise_head",
+    "without_draws",
+]

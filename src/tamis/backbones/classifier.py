@@ -33,7 +33,7 @@ class Outputs(NamedTuple):
 
 
 class Normalisation(NamedTuple):
-    """What a pretrained network wants done to each channel of images with values 0..1: less mean, over std."""
+    """What a pretrained network wants of each channel of images with values 0..1: less mean, over std."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
