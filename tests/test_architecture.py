@@ -19,11 +19,18 @@ FLOORS: tuple[frozenset[str], ...] = (
         {"detectors", "selectors", "losses", "targets", "augment", "samplers", "backbones", "encoders"}
     ),
     frozenset({"methods", "engine"}),
-    frozenset({"auditing", "reviewing", "exporting", "reporting", "benchmarks", "distributed"}),
+    frozenset({"auditing", "training", "reviewing", "exporting", "reporting", "benchmarks", "distributed"}),
     frozenset({"cli"}),
 )
 FLOOR_OF = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
-SIDEWAYS = {("auditing", "reporting"), ("benchmarks", "auditing")}
+SIDEWAYS = {
+    ("auditing", "reporting"),
+    ("engine", "methods"),
+    ("training", "auditing"),
+    ("training", "reporting"),
+    ("benchmarks", "auditing"),
+    ("benchmarks", "training"),
+}
 """The only arrows that stay on one floor (ground modules may use each other)."""
 
 ZOOS = frozenset({"encoders", "backbones"})

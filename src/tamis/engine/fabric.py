@@ -1,0 +1,70 @@
+"""Where training runs: device, precision, number of processes."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+import torch
+
+from tamis.errors import InputError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+Precision: TypeAlias = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+
+
+def make_fabric(device: str = "auto", precision: Precision = "auto", processes: int = 1) -> Fabric:
+    """Return a launched Fabric.
+
+    Parameters
+    ----------
+    device : str
+        "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or "mps".
+    precision : {"auto", "32-true", "bf16-mixed", "16-mixed"}
+        "auto" is bfloat16 on a GPU that computes in it, float32 elsewhere.
+    processes : int, default=1
+        On the CPU they talk over gloo, on GPUs over NCCL. Each runs the whole program from its start, unless
+        a launcher such as torchrun has started them already.
+
+    Raises
+    ------
+    InputError
+        There is no such device, or an argument is out of range.
+    """
+    from lightning_fabric import Fabric
+
+    if precision not in get_args(Precision):
+        raise InputError(f"precision is {precision!r}; expected one of {', '.join(get_args(Precision))}")
+    if processes < 1:
+        raise InputError(f"processes is {processes}; expected at least 1")
+    kind, number = _resolved(device)
+    if precision == "auto":
+        is_fast = kind == "cuda" and torch.cuda.is_bf16_supported()
+        precision = "bf16-mixed" if is_fast else "32-true"
+    devices: int | list[int] = [number] if number is not None and processes == 1 else processes
+    strategy = "ddp" if processes > 1 else "auto"
+    # Fabric announces the precision and the processes on its own; our log says both.
+    for name in ("lightning_fabric", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fabric = Fabric(accelerator=kind, devices=devices, strategy=strategy, precision=precision)
+        fabric.launch()
+    return fabric
+
+
+def _resolved(device: str) -> tuple[str, int | None]:
+    """Return Fabric's name of the device and its number, where one was given."""
+    name, _, number = device.partition(":")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in {"cpu", "cuda", "mps"} or (number and not number.isdigit()):
+        raise InputError(f"device is {device!r}; expected auto, cpu, cuda, cuda:0, cuda:1, ... or mps")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("device is 'cuda', but torch sees no CUDA device; use device='cpu'")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise InputError("device is 'mps', but torch sees no Apple GPU; use device='cpu'")
+    return name, int(number) if number else None
