@@ -13,7 +13,9 @@ from tamis.backbones.classifier import Classifier, Normalisation, Outputs, Pool
 from tamis.backbones.initialisation import initialise, initialise_head, without_draws
 from tamis.backbones.mlp import MLP
 from tamis.backbones.preact_resnet import PreActResNet18
+from tamis.backbones.simsiam_heads import SimSiamHeads, SimSiamOutputs
 from tamis.backbones.small_cnn import SmallCNN
+from tamis.backbones.weight_average import averaged_copy, update_average
 
 __all__ = [
     "BACKBONES",
@@ -27,10 +29,14 @@ __all__ = [
     "Outputs",
     "Pool",
     "PreActResNet18",
+    "SimSiamHeads",
+    "SimSiamOutputs",
     "SmallCNN",
+    "averaged_copy",
     "build_backbone",
     "choose_backbone",
     "initialise",
     "initialise_head",
+    "update_average",
     "without_draws",
 ]
