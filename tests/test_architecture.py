@@ -14,7 +14,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "types", "runs", "progress", "memory", "registry"}),
-    frozenset({"data", "issues", "noise", "neighbors", "metrics", "crowd", "statistics"}),
+    frozenset({"data", "issues", "noise", "neighbors", "metrics", "crowd", "statistics", "pretrained"}),
     frozenset(
         {"detectors", "selectors", "losses", "targets", "augment", "samplers", "backbones", "encoders"}
     ),
@@ -33,7 +33,7 @@ SIDEWAYS = {
 }
 """The only arrows that stay on one floor (ground modules may use each other)."""
 
-ZOOS = frozenset({"encoders", "backbones"})
+ZOOS = frozenset({"encoders", "backbones", "pretrained"})
 WEB = frozenset({"fastapi", "starlette", "uvicorn", "flask", "django", "sqlalchemy", "httpx"})
 RESTRICTED: dict[str, frozenset[str]] = (
     dict.fromkeys(WEB, frozenset({"reviewing"}))
@@ -70,7 +70,7 @@ FORBIDDEN = frozenset(
     }
 )
 TORCH_LOAD = {
-    "encoders/efficientnet_lite.py",  # weights, after a checksum
+    "pretrained/efficientnet_lite0.py",  # weights, after a checksum
     "data/published/cifar_n.py",  # label files published in no other form; arrays of integers are admitted
 }
 """The modules that may call torch.load, with weights_only=True."""

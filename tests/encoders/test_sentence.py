@@ -31,7 +31,7 @@ def test_near_in_meaning_is_near(float32):
 @pytest.mark.slow
 def test_agrees_with_sentence_transformers(float32):
     library = pytest.importorskip("sentence_transformers")
-    from tamis.encoders.sentence import model_folder
+    from tamis.pretrained.minilm import model_folder
 
     expected = library.SentenceTransformer(model_folder(), device="cpu").encode(TEXTS[:3])
     np.testing.assert_allclose(float32.encode_batch(TEXTS[:3]), expected, atol=1e-5)

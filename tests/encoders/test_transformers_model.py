@@ -262,7 +262,7 @@ def test_missing_files_are_explained(name, folder, tmp_path):
     path = tmp_path / "gaps"
     shutil.copytree(folder("clip"), path)
     (path / name).unlink()
-    with pytest.raises(InputError, match=r"encoder '.*gaps'"):
+    with pytest.raises(InputError, match=r"model '.*gaps'"):
         load(str(path))
 
 

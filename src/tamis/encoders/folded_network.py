@@ -9,12 +9,9 @@ import torch
 from torch.nn import functional
 
 from tamis.encoders.precision import Precision
+from tamis.pretrained.efficientnet_lite0 import NORM_EPSILON, STAGES
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-# Per stage: blocks, stride of the first block. Channels and kernel sizes stand in the weights.
-_STAGES = ((1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1))
-_NORM_EPSILON = 1e-3
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -72,7 +69,7 @@ class FoldedNetwork:
         self._dtype = DTYPES[precision]
         self._device = device
         stem = self._fold("_conv_stem", "_bn0", stride=2)
-        strides = [first if i == 0 else 1 for blocks, first in _STAGES for i in range(blocks)]
+        strides = [first if i == 0 else 1 for blocks, first in STAGES for i in range(blocks)]
         blocks = [self._block(f"_blocks.{index}.", stride) for index, stride in enumerate(strides)]
         head = self._fold("_conv_head", "_bn1")
         self._blocks = (Block((stem,), has_shortcut=False), *blocks, Block((head,), has_shortcut=False))
@@ -98,7 +95,7 @@ class FoldedNetwork:
     def _fold(self, conv: str, norm: str, *, stride: int = 1, has_relu6: bool = True) -> Convolution:
         weight = self._weights[f"{conv}.weight"].double()
         variance = self._weights[f"{norm}.running_var"].double()
-        scale = self._weights[f"{norm}.weight"].double() / (variance + _NORM_EPSILON).sqrt()
+        scale = self._weights[f"{norm}.weight"].double() / (variance + NORM_EPSILON).sqrt()
         shift = self._weights[f"{norm}.bias"] - self._weights[f"{norm}.running_mean"] * scale
         # (out, in / groups, k, k): a depthwise kernel sees one channel.
         groups = weight.shape[0] if conv.endswith("depthwise_conv") else 1

@@ -75,6 +75,17 @@ def fastest_precision(
     return _measured[name]
 
 
+def choose_precision(choice: PrecisionChoice, device: str) -> Precision:
+    """Return the precision for a model that mostly multiplies matrices.
+
+    Examples
+    --------
+    >>> choose_precision("float32", "cpu")
+    'float32'
+    """
+    return fastest_precision("matrix product", _multiply, device=device) if choice == "auto" else choice
+
+
 def _measure(run: Callable[[Precision], None], rounds: int) -> Precision:
     choices: tuple[Precision, Precision] = ("float32", "bfloat16")
     best = dict.fromkeys(choices, float("inf"))
@@ -87,3 +98,12 @@ def _measure(run: Callable[[Precision], None], rounds: int) -> Precision:
             run(precision)
             best[precision] = min(best[precision], time.thread_time() - start)
     return "bfloat16" if best["float32"] > _LEAST_GAIN * best["bfloat16"] else "float32"
+
+
+def _multiply(precision: Precision) -> None:
+    import torch
+
+    dtype = torch.float32 if precision == "float32" else torch.bfloat16
+    rows, weights = torch.ones((512, 512), dtype=dtype), torch.ones((1024, 512), dtype=dtype)
+    for _ in range(4):
+        torch.nn.functional.linear(rows, weights)

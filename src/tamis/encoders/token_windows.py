@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
+from tamis.pretrained.transformers_models import Tokenizer
 from tamis.types import IntArray
 
 # Lengths are rounded up to a multiple of this, so that few shapes exist and a text's own length decides its.
 _LENGTH_STEP = 32
 # Characters per token that are surely enough; what lies behind them is not even split into tokens.
 _CHARACTERS_PER_TOKEN = 64
-
-
-class Tokenizer(Protocol):
-    """What is used of a ``transformers`` tokenizer."""
-
-    def __call__(
-        self,
-        text: list[str],
-        *,
-        truncation: bool,
-        max_length: int,
-        return_overflowing_tokens: bool,
-        return_attention_mask: bool,
-        return_token_type_ids: bool,
-    ) -> dict[str, list[list[int]]]:
-        """Return ``input_ids``, one list per window, and ``overflow_to_sample_mapping``."""
 
 
 class Windows(NamedTuple):

@@ -9,12 +9,12 @@ import numpy as np
 
 from tamis.encoders.encoder import CountedBatch, Sample, SampleKind
 from tamis.encoders.image_transform import ImageTransform
-from tamis.encoders.precision import Precision, check_precision
-from tamis.encoders.pretrained import Pretrained, choose_precision, load_image_settings, load_pretrained
+from tamis.encoders.precision import Precision, check_precision, choose_precision
 from tamis.encoders.text_model import MAX_WINDOWS, TextModel
 from tamis.encoders.threads import resolve_device
 from tamis.encoders.versions import environment
 from tamis.errors import InputError
+from tamis.pretrained.transformers_models import Pretrained, load_image_settings, load_pretrained
 from tamis.types import FloatArray
 
 if TYPE_CHECKING:

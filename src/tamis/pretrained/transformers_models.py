@@ -8,14 +8,28 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-from tamis.encoders.precision import Precision, PrecisionChoice, fastest_precision
-from tamis.encoders.token_windows import Tokenizer
 from tamis.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     import torch
+
+
+class Tokenizer(Protocol):
+    """What is used of a ``transformers`` tokenizer."""
+
+    def __call__(
+        self,
+        text: list[str],
+        *,
+        truncation: bool,
+        max_length: int,
+        return_overflowing_tokens: bool,
+        return_attention_mask: bool,
+        return_token_type_ids: bool,
+    ) -> dict[str, list[list[int]]]:
+        """Return ``input_ids``, one list per window, and ``overflow_to_sample_mapping``."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +102,7 @@ def load_pretrained(source: str) -> Pretrained:
         from transformers import AutoConfig, AutoModel
     except ImportError as error:
         raise MissingExtraError(
-            f'encoder {source!r} needs the transformers library; run: pip install "tamis[hub]"'
+            f'model {source!r} needs the transformers library; run: pip install "tamis[hub]"'
         ) from error
     with _quiet(), _explained(source, "a model"):
         config = AutoConfig.from_pretrained(
@@ -109,7 +123,7 @@ def load_pretrained(source: str) -> Pretrained:
     missing = frozenset(name for name in report["missing_keys"] if ".pooler." not in f".{name}")
     if missing:
         raise InputError(
-            f"encoder {source!r} lacks {len(missing)} of its weights, e.g. {min(missing)!r}; the folder "
+            f"model {source!r} lacks {len(missing)} of its weights, e.g. {min(missing)!r}; the folder "
             "holds another kind of model than its config.json says: save the whole model with save_pretrained"
         )
     return Pretrained(source, model.eval(), config.to_dict(), frozenset(report["missing_keys"]))
@@ -125,7 +139,7 @@ def load_tokenizer(source: str) -> Tokenizer:
         )
     if not tokenizer.is_fast:
         raise InputError(
-            f"encoder {source!r} has a tokenizer without tokenizer.json; "
+            f"model {source!r} has a tokenizer without tokenizer.json; "
             "load it once with AutoTokenizer and save_pretrained it beside the model"
         )
     return cast(Tokenizer, tokenizer)
@@ -161,26 +175,6 @@ def read_settings(source: str, file: str) -> Mapping[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-def choose_precision(choice: PrecisionChoice, device: str) -> Precision:
-    """Return the precision for a model that mostly multiplies matrices.
-
-    Examples
-    --------
-    >>> choose_precision("float32", "cpu")
-    'float32'
-    """
-    return fastest_precision("matrix product", _multiply, device=device) if choice == "auto" else choice
-
-
-def _multiply(precision: Precision) -> None:
-    import torch
-
-    dtype = torch.float32 if precision == "float32" else torch.bfloat16
-    rows, weights = torch.ones((512, 512), dtype=dtype), torch.ones((1024, 512), dtype=dtype)
-    for _ in range(4):
-        torch.nn.functional.linear(rows, weights)
-
-
 def _is_folder(source: str) -> bool:
     return Path(source).is_dir()
 
@@ -205,7 +199,7 @@ def _explained(source: str, what: str) -> Iterator[None]:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         place = "this folder" if _is_folder(source) else "the hub or its cache (no folder has this name)"
         raise InputError(
-            f"encoder {source!r}: {what} cannot be loaded from {place}: {reason}. Pass a folder made by "
+            f"model {source!r}: {what} cannot be loaded from {place}: {reason}. Pass a folder made by "
             "save_pretrained with safetensors weights, or a hub name while there is a network"
         ) from error
 
