@@ -43,8 +43,6 @@ _DISCOVERY = "clustering with unknown classes"
 
 PENDING: dict[str, str] = {
     "confident_learning_multilabel": "multi-label confident learning",
-    "bare": _TRAINING,
-    "baselines": _TRAINING,
     "multilabel_noise_elr": _TRAINING,
     "multilabel_noise_sat": _TRAINING,
     "otter_distillation_loss": _TRAINING,

@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
+from tamis.losses.co_teaching import CoTeachingLoss, CoTeachingLosses, co_teaching_losses
 from tamis.losses.early_learning import EarlyLearningLoss, early_learning_loss, early_learning_targets
+from tamis.losses.early_learning_plus import (
+    EarlyLearningPlusLoss,
+    early_learning_plus_history,
+    early_learning_plus_loss,
+)
 from tamis.losses.flip_attention import EraseAttentionConsistency, class_attention_maps, flip_consistency
 from tamis.losses.generalized_cross_entropy import GeneralizedCrossEntropy, generalized_cross_entropy
+from tamis.losses.joint_training import JointLoss, JointTrainingLoss, joint_losses, joint_training_loss
 from tamis.losses.relation_distillation import RelationDistillation
 from tamis.losses.relation_weights import noise_emphasis, relation_ramp
+from tamis.losses.self_adaptive import SelfAdaptiveLoss, self_adaptive_loss, self_adaptive_targets
 from tamis.losses.simsiam import SimSiamLoss, check_not_collapsed, feature_spread, simsiam_loss
+from tamis.losses.symmetric_cross_entropy import SymmetricCrossEntropy, symmetric_cross_entropy
+from tamis.losses.truncated_cross_entropy import TruncatedCrossEntropy, truncated_cross_entropy
 
 __all__ = [
+    "CoTeachingLoss",
+    "CoTeachingLosses",
     "EarlyLearningLoss",
+    "EarlyLearningPlusLoss",
     "EraseAttentionConsistency",
     "GeneralizedCrossEntropy",
+    "JointLoss",
+    "JointTrainingLoss",
     "RelationDistillation",
+    "SelfAdaptiveLoss",
     "SimSiamLoss",
+    "SymmetricCrossEntropy",
+    "TruncatedCrossEntropy",
     "check_not_collapsed",
     "class_attention_maps",
+    "co_teaching_losses",
     "early_learning_loss",
+    "early_learning_plus_history",
+    "early_learning_plus_loss",
     "early_learning_targets",
     "feature_spread",
     "flip_consistency",
     "generalized_cross_entropy",
+    "joint_losses",
+    "joint_training_loss",
     "noise_emphasis",
     "relation_ramp",
+    "self_adaptive_loss",
+    "self_adaptive_targets",
     "simsiam_loss",
+    "symmetric_cross_entropy",
+    "truncated_cross_entropy",
 ]
