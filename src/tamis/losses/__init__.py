@@ -12,10 +12,18 @@ from tamis.losses.early_learning_plus import (
 from tamis.losses.flip_attention import EraseAttentionConsistency, class_attention_maps, flip_consistency
 from tamis.losses.generalized_cross_entropy import GeneralizedCrossEntropy, generalized_cross_entropy
 from tamis.losses.joint_training import JointLoss, JointTrainingLoss, joint_losses, joint_training_loss
+from tamis.losses.mixmatch import (
+    MixMatchLosses,
+    linear_rampup,
+    mixmatch_losses,
+    negative_entropy,
+    uniform_mean_penalty,
+)
 from tamis.losses.relation_distillation import RelationDistillation
 from tamis.losses.relation_weights import noise_emphasis, relation_ramp
 from tamis.losses.self_adaptive import SelfAdaptiveLoss, self_adaptive_loss, self_adaptive_targets
 from tamis.losses.simsiam import SimSiamLoss, check_not_collapsed, feature_spread, simsiam_loss
+from tamis.losses.soft_cross_entropy import soft_cross_entropy
 from tamis.losses.symmetric_cross_entropy import SymmetricCrossEntropy, symmetric_cross_entropy
 from tamis.losses.truncated_cross_entropy import TruncatedCrossEntropy, truncated_cross_entropy
 
@@ -28,6 +36,7 @@ __all__ = [
     "GeneralizedCrossEntropy",
     "JointLoss",
     "JointTrainingLoss",
+    "MixMatchLosses",
     "RelationDistillation",
     "SelfAdaptiveLoss",
     "SimSiamLoss",
@@ -45,11 +54,16 @@ __all__ = [
     "generalized_cross_entropy",
     "joint_losses",
     "joint_training_loss",
+    "linear_rampup",
+    "mixmatch_losses",
+    "negative_entropy",
     "noise_emphasis",
     "relation_ramp",
     "self_adaptive_loss",
     "self_adaptive_targets",
     "simsiam_loss",
+    "soft_cross_entropy",
     "symmetric_cross_entropy",
     "truncated_cross_entropy",
+    "uniform_mean_penalty",
 ]
