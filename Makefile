@@ -14,8 +14,9 @@ DOCS   := $(VENV)/.installed-docs
 quickstart: $(FIRST)
 	$(BIN)/tamis quickstart
 
+# One worker a processor, one file at a time each; the tests themselves hold every worker to one thread.
 test: $(FULL)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist worksteal
 
 test-slow: $(FULL)
 	$(BIN)/python -m pytest -q --run-slow

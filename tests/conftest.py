@@ -7,11 +7,18 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 _CLEARED = ("TAMIS_DEBUG", "HF_TOKEN", "FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS")
+# Two workers of two threads each wait for one another most of the time, on two cores.
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _session_folder = pytest.StashKey[Path]()
+
+# The fast run tries the same examples every time: it cannot fail by chance. The slow one looks for new ones.
+hypothesis.settings.register_profile("fast", max_examples=40, deadline=None, derandomize=True)
+hypothesis.settings.register_profile("slow", max_examples=400, deadline=None, derandomize=False)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,6 +27,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     # Set before any test module is imported: some libraries read these once, at import.
+    for name in _THREADS:
+        os.environ.setdefault(name, "1")
     folder = Path(tempfile.mkdtemp(prefix="tamis-tests-"))
     config.stash[_session_folder] = folder
     os.environ["TAMIS_CACHE"] = str(folder / "cache")
@@ -30,6 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     for name in _CLEARED:
         os.environ.pop(name, None)
+    hypothesis.settings.load_profile("slow" if config.getoption("--run-slow") else "fast")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -47,6 +57,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _shared_folder() -> Path:
     return Path(os.environ.get("TAMIS_SHARED", ROOT.parent / "shared"))
+
+
+@pytest.fixture
+def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train the networks of an audit for 30 steps instead of 300: most of the time of a small audit.
+
+    For tests of files, order, names and refusals, where every path matters and how much is found does not.
+    """
+    monkeypatch.setattr("tamis.statistics.mixup_mlp.LEAST_STEPS", 30)
 
 
 @pytest.fixture(scope="session")

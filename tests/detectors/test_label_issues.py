@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tamis
@@ -75,7 +75,6 @@ def test_by_hand():
     assert mask.nonzero()[0].tolist() == [2, 4, 5]
 
 
-@settings(max_examples=40, deadline=None)
 @given(CASES, st.sampled_from(PRUNING), st.sampled_from([1.0, 0.7, 0.3, 0.0]), st.sampled_from([0, 1, 3, 10]))
 def test_pruning_beside_the_reference(case, rule, frac, at_least):
     reference = pytest.importorskip("cleanlab.filter").find_label_issues
@@ -86,7 +85,6 @@ def test_pruning_beside_the_reference(case, rule, frac, at_least):
         np.testing.assert_array_equal(find_label_issues(labels, probs, **options), expected)
 
 
-@settings(max_examples=20, deadline=None)
 @given(CASES, st.sampled_from(OTHERS))
 def test_other_rules_beside_the_reference(case, rule):
     reference = pytest.importorskip("cleanlab.filter").find_label_issues
@@ -96,7 +94,6 @@ def test_other_rules_beside_the_reference(case, rule):
         np.testing.assert_array_equal(find_label_issues(labels, probs, filter_by=rule), expected)
 
 
-@settings(max_examples=20, deadline=None)
 @given(CASES, st.sampled_from(PRUNING), st.integers(0, 30))
 def test_numbers_to_remove_beside_the_reference(case, rule, most):
     reference = pytest.importorskip("cleanlab.filter").find_label_issues
@@ -108,7 +105,6 @@ def test_numbers_to_remove_beside_the_reference(case, rule, most):
         np.testing.assert_array_equal(find_label_issues(labels, probs, **options), expected)
 
 
-@settings(max_examples=20, deadline=None)
 @given(CASES, st.sampled_from(["prune_by_noise_rate", "confident_learning"]), st.sampled_from(SCORES))
 def test_ranked_beside_the_reference(case, rule, score):
     module = pytest.importorskip("cleanlab.filter")
@@ -124,7 +120,6 @@ def test_ranked_beside_the_reference(case, rule, score):
         np.testing.assert_array_equal(order, expected)
 
 
-@settings(max_examples=40, deadline=None)
 @given(CASES, st.booleans())
 def test_other_joints_beside_the_reference(case, is_whole):
     module = pytest.importorskip("cleanlab.filter")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tamis.detectors.label_quality_scores import (
@@ -29,7 +29,6 @@ def draw(seed, n, k, dtype=np.float64, sharpness=0.5):
     return labels, np.clip(probs.astype(dtype), 0, 1)
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(6, 80),
@@ -50,7 +49,6 @@ def test_beside_the_reference(seed, n, k, method, dtype):
         np.testing.assert_array_equal(ours, expected)
 
 
-@settings(max_examples=20, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(8, 60),

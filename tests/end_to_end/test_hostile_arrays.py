@@ -13,6 +13,8 @@ import pytest
 
 from .conftest import Cli, blobs, contents, save_arrays
 
+pytestmark = pytest.mark.usefixtures("short_training")
+
 X, Y = blobs()
 PROBS = np.full((120, 3), 0.1) + 0.7 * np.eye(3)[np.arange(120) % 3]
 

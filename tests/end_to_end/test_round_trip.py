@@ -13,6 +13,8 @@ import tamis
 
 from .conftest import Cli, blobs, picture_folder
 
+pytestmark = pytest.mark.usefixtures("short_training")
+
 FORMATS = {
     "csv": "corrected.csv",
     "parquet": "corrected.parquet",

@@ -14,6 +14,8 @@ import tamis
 
 from .conftest import Cli, picture_folder, save_arrays
 
+pytestmark = pytest.mark.usefixtures("short_training")
+
 N, K = 160, 4
 ORDER = np.random.default_rng(3).permutation(N)
 NAMES = np.array(["zebra", "ant", "<b>", "\u00e9"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss
 
@@ -42,7 +42,6 @@ def test_empty_bins_are_nan_and_do_not_count():
     assert table.calibration_error == pytest.approx(0.05)
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=50),
     st.integers(1, 20),

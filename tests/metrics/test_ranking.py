@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -41,7 +41,6 @@ def test_ties_at_the_cut_count_in_proportion():
     assert recall_at_k(scores, is_wrong, 3) == pytest.approx(2 * 2 / 3 / 3)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=2, max_size=60), st.integers(0, 2**32 - 1)
 )
@@ -55,7 +54,6 @@ def test_against_scikit_learn_and_in_any_row_order(rows, seed):
         assert metric(scores[order], is_wrong[order]) == metric(scores, is_wrong)
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=8), st.data())
 def test_precision_at_k_is_the_mean_over_all_orders_of_ties(rows, data):
     scores, is_wrong = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])

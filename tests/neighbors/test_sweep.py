@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tamis.neighbors import nearest_neighbors, plan, precision
@@ -81,7 +81,6 @@ def test_equals_the_search_by_blocks(form):
     assert_proven_rows_agree(sweep_all(queries, 6, form, reference=rows), expected, least=0.98)
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_ties_groups_and_odd_sizes(data):
     n, d = data.draw(st.integers(1, 400)), data.draw(st.integers(2, 9))

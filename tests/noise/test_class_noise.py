@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tamis.errors import InputError
@@ -37,7 +37,6 @@ def test_pair_flip_by_hand() -> None:
 
 
 @given(rate=st.floats(0, 1), exact=st.sampled_from(["global", "per_class"]), seed=st.integers(0, 2**64 - 1))
-@settings(max_examples=40, deadline=None)
 def test_exact_counts(rate: float, exact: str, seed: int) -> None:
     noisy = pair_flip(UNEQUAL, rate, 10, seed, exact)
     sizes, wrong = np.bincount(UNEQUAL, minlength=10), np.bincount(UNEQUAL[noisy.is_wrong], minlength=10)

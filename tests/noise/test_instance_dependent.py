@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import truncnorm
 
@@ -85,7 +85,6 @@ def test_temperature_spreads_and_scale_concentrates() -> None:
 
 
 @given(rate=st.floats(0, 1), std=st.floats(0.01, 2))
-@settings(max_examples=60, deadline=None)
 def test_moments_agree_with_scipy(rate: float, std: float) -> None:
     known = truncnorm(-rate / std, (1 - rate) / std, loc=rate, scale=std)
     assert flip_rate_moments(rate, std).mean == pytest.approx(known.mean(), abs=1e-9)

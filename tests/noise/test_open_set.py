@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tamis.errors import InputError
@@ -36,7 +36,6 @@ def test_rates_and_disjoint_rows(open_labels: str) -> None:
 
 
 @given(rate=st.floats(0, 0.6), closed=st.floats(0, 0.4), exact=st.sampled_from(["global", "per_class"]))
-@settings(max_examples=40, deadline=None)
 def test_exact_counts(rate: float, closed: float, exact: str) -> None:
     noisy = open_set(UNEQUAL, rate, closed_rate=closed, exact=exact)
     is_closed = noisy.is_wrong & ~noisy.is_open

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tamis.errors import InputError
@@ -17,7 +17,6 @@ FEATURES = RNG.normal(size=(len(LABELS), 5)) + 4 * RNG.normal(size=(60, 5))[LABE
 
 
 @given(rate=st.floats(0, 0.9), seed=st.integers(0, 2**64 - 1))
-@settings(max_examples=25, deadline=None)
 def test_properties(rate: float, seed: int) -> None:
     noisy = small_cluster(LABELS, FEATURES, rate, random_state=seed)
     sizes = np.bincount(LABELS)

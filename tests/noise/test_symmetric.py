@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tamis
@@ -56,7 +56,6 @@ def test_realised_rate_and_empirical_transition(convention: str, expected: float
     convention=st.sampled_from(["exclude_true", "include_true"]),
     exact=st.sampled_from(["none", "global", "per_class"]),
 )
-@settings(max_examples=60, deadline=None)
 def test_properties(rate: float, n_classes: int, seed: int, convention: str, exact: str) -> None:
     labels = np.arange(n_classes * 7) % n_classes
     noisy = symmetric(labels, rate, n_classes, convention, seed, exact)

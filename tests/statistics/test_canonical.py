@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tamis.statistics.canonical import canonical_classes, canonical_rows
@@ -30,7 +30,6 @@ def test_ties_of_class_size_are_broken_by_content_and_sums_may_wrap() -> None:
     assert canonical_classes(digests, np.array([0, 0, 1, 1]), 2).tolist() == [1, 0]
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1000))
 def test_order_of_rows_and_numbers_of_classes_do_not_matter(seed: int) -> None:
     digests, codes = _case(seed)

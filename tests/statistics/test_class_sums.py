@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tamis.errors import InputError
@@ -45,7 +45,6 @@ def test_blocks_and_merge_order_do_not_matter():
         assert torch.equal(merged.counts, whole.counts)
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(0, 1000))
 def test_a_ring_of_rows_equals_the_sums_of_what_it_holds(batches, seed):
     """Insert batches into a ring of 12 rows, removing what is overwritten, past the wrap-around."""

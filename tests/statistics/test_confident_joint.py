@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tamis.errors import InputError, NotFittedError
@@ -103,7 +103,6 @@ def test_against_the_reference_package(seed):
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5))
 def test_blocks_and_the_order_of_merging_do_not_change_a_bit(seed, blocks):
     labels, probs = draw(60, 4, seed)
@@ -121,7 +120,6 @@ def test_blocks_and_the_order_of_merging_do_not_change_a_bit(seed, blocks):
     assert torch.equal(counts.counts, confident_joint(labels, probs))
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_renamed_classes_permute_the_matrices(seed):
     labels, probs = draw(80, 5, seed)
@@ -134,7 +132,6 @@ def test_renamed_classes_permute_the_matrices(seed):
     np.testing.assert_allclose(turned, kept[columns][:, columns], rtol=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 7), st.integers(1, 90))
 def test_totals_and_columns(seed, k, n):
     labels, probs = draw(n, k, seed)

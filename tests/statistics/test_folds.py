@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tamis.errors import InputError
@@ -19,7 +19,6 @@ def test_by_hand() -> None:
     assert assign_folds(codes, np.array([-1, 8, -1, 8, -1, -1]), 3).tolist() == [0, 2, 1, 2, 0, 1]
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.integers(2, 6))
 def test_groups_stay_whole_and_sizes_are_even(seed: int, n_folds: int) -> None:
     rng = np.random.default_rng(seed)

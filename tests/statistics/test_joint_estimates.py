@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tamis.errors import InputError
@@ -41,7 +41,6 @@ CASES = st.tuples(
 ).filter(lambda case: case[2] - case[4] >= 2)
 
 
-@settings(max_examples=25, deadline=None)
 @given(CASES, st.booleans(), st.booleans())
 def test_joint_beside_the_reference(case, is_calibrated, is_given):
     count = pytest.importorskip("cleanlab.count")
@@ -57,7 +56,6 @@ def test_joint_beside_the_reference(case, is_calibrated, is_given):
     np.testing.assert_allclose(estimate_joint(labels, probs), count.estimate_joint(labels, probs), atol=1e-15)
 
 
-@settings(max_examples=20, deadline=None)
 @given(CASES)
 def test_numbers_of_issues_beside_the_reference(case):
     count = pytest.importorskip("cleanlab.count")
@@ -73,7 +71,6 @@ def test_numbers_of_issues_beside_the_reference(case):
             assert num_label_issues(labels, probs, **options) == expected
 
 
-@settings(max_examples=20, deadline=None)
 @given(CASES, st.sampled_from(["cnt", "marginal", "marginal_ps"]), st.booleans())
 def test_latent_estimates_beside_the_reference(case, method, is_converged):
     count = pytest.importorskip("cleanlab.count")
@@ -112,7 +109,6 @@ def test_agreeing_estimates_agree():
     np.testing.assert_allclose(latent.inverse_noise_matrix @ shares, latent.py, atol=1e-6)
 
 
-@settings(max_examples=15, deadline=None)
 @given(CASES)
 def test_totals(case):
     labels, probs = draw(*case)

@@ -69,17 +69,17 @@ def test_threads_change_no_bit_and_no_global_state_is_used(folds):
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002 (the global state must not matter)
     state = torch.random.get_rng_state()
-    first = mixup_mlp_probabilities(features, codes, folds, n_classes=2, **SMALL)
-    assert torch.equal(state, torch.random.get_rng_state())
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    before, found = torch.get_num_threads(), []
     try:
-        np.testing.assert_array_equal(
-            mixup_mlp_probabilities(features, codes, folds, n_classes=2, **SMALL), first
-        )
-        assert torch.get_num_threads() == 1
+        for n_threads in (2, 1):
+            torch.set_num_threads(n_threads)
+            found.append(mixup_mlp_probabilities(features, codes, folds, n_classes=2, **SMALL))
+            assert torch.get_num_threads() == n_threads
     finally:
         torch.set_num_threads(before)
+    first, second = found
+    np.testing.assert_array_equal(first, second)
+    assert torch.equal(state, torch.random.get_rng_state())
     other = mixup_mlp_probabilities(features, codes, folds, n_classes=2, random_state=1, **SMALL)
     assert np.abs(other - first).max() > 1e-3
 

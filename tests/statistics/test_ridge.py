@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
@@ -86,7 +86,6 @@ def test_by_hand():
     assert fit.penalty == 2.0
 
 
-@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 1000), block=st.integers(1, 70))
 def test_blocks_and_row_order_do_not_matter(seed, block):
     features, codes = sample(64, 6, seed=seed)

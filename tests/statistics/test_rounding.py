@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -43,7 +43,6 @@ def test_by_hand(row, expected):
 shares = hnp.arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 9)), elements=st.integers(0, 64))
 
 
-@settings(max_examples=60, deadline=None)
 @given(shares)
 def test_against_the_slow_reference(eighths):
     # Eighths are exact in binary, so that equal remainders really are equal.
@@ -51,7 +50,6 @@ def test_against_the_slow_reference(eighths):
     assert round_rows(torch.from_numpy(matrix)).tolist() == [slow_reference(row) for row in matrix.tolist()]
 
 
-@settings(max_examples=60, deadline=None)
 @given(hnp.arrays(np.float64, (3, 7), elements=st.floats(0, 1e6)))
 def test_totals_are_kept_and_no_entry_moves_by_more_than_one(matrix):
     for compat in (False, True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax
@@ -38,7 +38,6 @@ def test_by_hand():
     np.testing.assert_allclose(softmax_with_temperature(logits[:1], 1.0, np.array([-1.0, 0.0])), [[0.5, 0.5]])
 
 
-@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1000), scale=st.floats(-3, 3))
 def test_temperature_against_an_independent_optimiser(seed, scale):
     logits, codes = sample(60, 3, seed)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn.mixture import GaussianMixture
@@ -106,7 +106,6 @@ def test_order_shift_and_scale(exact_values):
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30), st.booleans())
-@settings(max_examples=60, deadline=None)
 def test_any_values_give_probabilities(values, is_binned):
     fitted = fit_two_gaussians(values, exact_values=0 if is_binned else 100)
     posterior = fitted.low_posterior(values)
