@@ -9,7 +9,8 @@ from torch import Tensor
 
 from tamis.errors import InputError
 from tamis.losses.reduction import reduced
-from tamis.losses.soft_cross_entropy import in_full_precision, soft_cross_entropy
+from tamis.losses.soft_cross_entropy import soft_cross_entropy
+from tamis.statistics.labelled_logits import checked_logits
 
 _SMALLEST = 1e-8
 """Mean probabilities below this count as this in the penalty."""
@@ -93,7 +94,7 @@ def mixmatch_losses(
             f"logits_u has shape {tuple(logits_u.shape)}, targets_u {tuple(targets_u.shape)}, logits_x"
             f" {tuple(logits_x.shape)}; expected (samples, classes), the same classes"
         )
-    squares = (in_full_precision(logits_u).softmax(dim=1) - targets_u) ** 2
+    squares = (checked_logits(logits_u, "logits_u").softmax(dim=1) - targets_u) ** 2
     # The mean of nothing would be NaN.
     unlabelled = squares.sum() / max(1, squares.numel())
     return MixMatchLosses(labelled, unlabelled, uniform_mean_penalty(torch.cat([logits_x, logits_u])))
@@ -128,11 +129,10 @@ def uniform_mean_penalty(logits: Tensor) -> Tensor:
     >>> uniform_mean_penalty(torch.tensor([[3.0, -3.0], [-3.0, 3.0]])).abs().item() < 1e-6
     True
     """
-    if logits.ndim != 2 or not logits.numel():
-        raise InputError(
-            f"logits has shape {tuple(logits.shape)}; expected (samples, classes), none of them 0"
-        )
-    mean = in_full_precision(logits).softmax(dim=1).mean(dim=0).clamp(min=_SMALLEST)
+    probs = checked_logits(logits).softmax(dim=1)
+    if not len(probs):
+        raise InputError("logits has no rows; the mean prediction needs at least one")
+    mean = probs.mean(dim=0).clamp(min=_SMALLEST)
     return -(mean * mean.numel()).log().mean()
 
 
@@ -159,7 +159,7 @@ def negative_entropy(logits: Tensor) -> Tensor:
     >>> negative_entropy(torch.zeros(3, 2)).item()
     -0.693147...
     """
-    log_probs = in_full_precision(logits).log_softmax(dim=1)
+    log_probs = checked_logits(logits).log_softmax(dim=1)
     return reduced((log_probs.exp() * log_probs).sum(dim=1), "mean")
 
 

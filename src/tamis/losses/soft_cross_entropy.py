@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from tamis.errors import InputError
 from tamis.losses.reduction import Reduction, reduced
+from tamis.statistics.labelled_logits import checked_logits
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor, *, reduction: Reduction = "mean") -> Tensor:
@@ -32,17 +32,14 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor, *, reduction: Reduction 
 
     Examples
     --------
+    >>> import torch
     >>> soft_cross_entropy(torch.zeros(1, 2), torch.tensor([[0.25, 0.75]])).item()
     0.693147...
     """
-    if logits.ndim != 2 or logits.shape != targets.shape:
+    values = checked_logits(logits)
+    if logits.shape != targets.shape:
         raise InputError(
             f"logits has shape {tuple(logits.shape)}, targets {tuple(targets.shape)}; expected one shape"
             " (samples, classes)"
         )
-    return reduced(-(targets * in_full_precision(logits).log_softmax(dim=1)).sum(dim=1), reduction)
-
-
-def in_full_precision(logits: Tensor) -> Tensor:
-    """Return the logits in float32, or in float64 if they are: exponentials need it."""
-    return logits if logits.dtype == torch.float64 else logits.float()
+    return reduced(-(targets * values.log_softmax(dim=1)).sum(dim=1), reduction)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from tamis.errors import InputError
-from tamis.targets.sharpen import float_matrix, sharpen
+from tamis.statistics.labelled_logits import checked_logits
+from tamis.targets.sharpen import sharpen
 
 
 def co_guess(
@@ -42,7 +43,7 @@ def co_guess(
     tensor([[0.6250, 0.3750]])
     """
     given = {"probs11": probs11, "probs12": probs12, "probs21": probs21, "probs22": probs22}
-    four = [float_matrix(values, name) for name, values in given.items()]
+    four = [checked_logits(values, name).detach() for name, values in given.items()]
     shapes = {name: tuple(values.shape) for name, values in given.items()}
     if len(set(shapes.values())) > 1:
         raise InputError(f"the four predictions have shapes {shapes}; expected one shape (samples, classes)")

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from tamis.errors import InputError
+from tamis.statistics.labelled_logits import can_read_values, checked_logits
 from tamis.targets.one_hot import one_hot
-from tamis.targets.sharpen import float_matrix, sharpen
+from tamis.targets.sharpen import sharpen
 
 
 def co_refine(
@@ -48,7 +49,8 @@ def co_refine(
     tensor([[1.0000, 0.0000],
             [0.7500, 0.2500]])
     """
-    first, second = float_matrix(probs1, "probs1"), float_matrix(probs2, "probs2")
+    first = checked_logits(probs1, "probs1").detach()
+    second = checked_logits(probs2, "probs2").detach()
     shapes = {"probs2": second.shape, "labels": labels.shape, "prob_clean": prob_clean.shape}
     expected = {"probs2": first.shape, "labels": first.shape[:1], "prob_clean": first.shape[:1]}
     for name, shape in shapes.items():
@@ -61,6 +63,6 @@ def co_refine(
     given = one_hot(labels, first.shape[1], dtype=mean.dtype)
     # A sample without a label has no loss either: its belief may be anything.
     belief = torch.where(labels >= 0, prob_clean.detach().to(mean.dtype), 0.0)[:, None]
-    if not bool(((belief >= 0) & (belief <= 1)).all()):
+    if can_read_values() and not bool(((belief >= 0) & (belief <= 1)).all()):
         raise InputError("prob_clean holds NaN or numbers outside [0, 1]; expected posteriors of co_divide")
     return sharpen(belief * given + (1 - belief) * mean, temperature)

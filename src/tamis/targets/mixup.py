@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tamis.errors import InputError
 from tamis.statistics.counter_draws import step_generator
+from tamis.statistics.labelled_logits import can_read_values
 
 
 class Mixed(NamedTuple):
@@ -26,7 +27,7 @@ class Mixed(NamedTuple):
 
 
 def mixup(
-    inputs: Tensor, targets: Tensor, lam: float, permutation: Tensor, *, at_least_half: bool = True
+    inputs: Tensor, targets: Tensor, lam: float | Tensor, permutation: Tensor, *, at_least_half: bool = True
 ) -> Mixed:
     """Mix every row with a partner: ``lam * row + (1 - lam) * partner``, inputs and targets alike.
 
@@ -36,7 +37,7 @@ def mixup(
     targets : (B, K) float
         Soft or one-hot targets; integer labels: `one_hot` first.
     lam : float in [0, 1]
-        From `mixup_lambda`; one a batch.
+        From `mixup_lambda`; one a batch. A tensor without axes where a captured graph is to see other values.
     permutation : (m,) int64, m <= B
         Partner of each of the first m rows, from `mixup_permutation`. Part of a permutation of all rows
         mixes the first rows only, whose partners may come from all: DivideMix on Clothing1M.
@@ -71,7 +72,7 @@ def mixup(
     >>> mixed = mixup(inputs, one_hot(labels, 3), lam, mixup_permutation(2, seed=0, step=0))
     >>> soft_cross_entropy(network(mixed.inputs), mixed.targets).backward()
     """
-    if not 0 <= lam <= 1:
+    if can_read_values() and not 0 <= lam <= 1:
         raise InputError(f"lam is {lam}; expected a number from 0 to 1")
     if not (inputs.is_floating_point() and targets.is_floating_point()):
         raise InputError(
@@ -88,7 +89,9 @@ def mixup(
             f"permutation has shape {tuple(permutation.shape)} and dtype {permutation.dtype}; expected at"
             f" most {len(inputs)} rows, int64"
         )
-    share = max(lam, 1 - lam) if at_least_half else lam
+    share = lam
+    if at_least_half:
+        share = torch.maximum(lam, 1 - lam) if isinstance(lam, Tensor) else max(lam, 1 - lam)
     return Mixed(_mixed(inputs, share, permutation), _mixed(targets, share, permutation))
 
 
@@ -151,5 +154,5 @@ def mixup_permutation(
     return torch.from_numpy(order).to(device)
 
 
-def _mixed(rows: Tensor, share: float, permutation: Tensor) -> Tensor:
+def _mixed(rows: Tensor, share: float | Tensor, permutation: Tensor) -> Tensor:
     return share * rows[: len(permutation)] + (1 - share) * rows[permutation]

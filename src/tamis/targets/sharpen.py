@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from tamis.errors import InputError
+from tamis.statistics.labelled_logits import checked_logits
 
 
 def sharpen(probs: Tensor, temperature: float = 0.5) -> Tensor:
@@ -39,7 +40,7 @@ def sharpen(probs: Tensor, temperature: float = 0.5) -> Tensor:
     >>> sharpen(torch.tensor([[0.6, 0.2, 0.2]]), temperature=0.5).round(decimals=3)
     tensor([[0.8180, 0.0910, 0.0910]])
     """
-    values = float_matrix(probs, "probs")
+    values = checked_logits(probs, "probs").detach()
     if not 0 <= temperature < float("inf"):
         raise InputError(f"temperature is {temperature}; expected a number of at least 0, 1 changes nothing")
     if temperature == 0:
@@ -48,20 +49,3 @@ def sharpen(probs: Tensor, temperature: float = 0.5) -> Tensor:
     # Relative to the largest entry no power underflows for all of a row.
     powers = (values / values.amax(dim=1, keepdim=True)) ** (1 / temperature)
     return powers / powers.sum(dim=1, keepdim=True)
-
-
-def float_matrix(values: Tensor, name: str) -> Tensor:
-    """Return a (B, K) tensor without gradient, as float64 if it is, else as float32.
-
-    Raises
-    ------
-    InputError
-        Not a matrix, no columns, or no floating point numbers.
-    """
-    if values.ndim != 2 or values.shape[1] == 0 or not values.is_floating_point():
-        raise InputError(
-            f"{name} has shape {tuple(values.shape)} and dtype {values.dtype}; expected (samples, classes)"
-            " floating point numbers"
-        )
-    detached = values.detach()
-    return detached if detached.dtype == torch.float64 else detached.float()

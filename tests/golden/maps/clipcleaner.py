@@ -1,19 +1,45 @@
-"""Golden cases of the selection with a vision-language model; MixFix waits."""
+"""Golden cases of the selection with a vision-language model, and of MixFix after it."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from golden_case import Case, Golden, Outputs
 
 from tamis.detectors.clip_rules import consistency, likelihood_in_class, log_likelihood
 from tamis.detectors.clipcleaner import CLIPCleaner
+from tamis.losses.soft_cross_entropy import soft_cross_entropy
+from tamis.targets.absorb_relabel import absorb_and_relabel
+from tamis.targets.mixup import mixup
+from tamis.targets.one_hot import one_hot
 
 SCORES = {"celoss": log_likelihood, "perclass_celoss": likelihood_in_class, "consistency": consistency}
+
+
+def _absorb(inputs: Case, params: Case) -> Outputs:
+    keep = np.zeros(len(inputs["noisy_label"]), dtype=np.bool_)
+    keep[inputs["initial_id"]] = True
+    found = absorb_and_relabel(inputs["probs"], inputs["noisy_label"], keep, **params)
+    return {"modified_label": found.labels, "selected_id": found.selected.nonzero()[:, 0]}
+
+
+def _step(inputs: Case, params: Case) -> Outputs:
+    weights = torch.tensor(inputs["W"], dtype=torch.float64, requires_grad=True)
+    targets = one_hot(torch.tensor(inputs["labels"]), len(weights), dtype=torch.float64)
+    rows = torch.tensor(inputs["x"], dtype=torch.float64)
+    mixed = mixup(rows, targets, params["beta_draw"], torch.tensor(inputs["perm"]))
+    loss = soft_cross_entropy(mixed.inputs @ weights.T, mixed.targets)
+    loss.backward()
+    return {"loss": loss, "grad_W": weights.grad}
 
 
 def _run(inputs: Case, params: Case) -> Outputs:
     if "mode" in params:
         return {"score": SCORES[params["mode"]](inputs["prediction"], inputs["labels"])}
+    if "initial_id" in inputs:
+        return _absorb(inputs, params)
+    if "perm" in inputs:
+        return _step(inputs, params)
     assert params["lr"] == {"max_iter": 10000, "class_weight": "balanced", "penalty": "l2", "C": 1.0}
     names = ("theta_gmm", "theta_cons", "temperature")
     cleaner = CLIPCleaner(**{name: params[name] for name in names}, fill="official")
@@ -40,8 +66,10 @@ GOLDEN: dict[str, Golden] = {
             "tamis.detectors.clip_rules.log_likelihood",
             "tamis.detectors.clip_rules.likelihood_in_class",
             "tamis.detectors.clip_rules.consistency",
+            "tamis.targets.absorb_relabel.absorb_and_relabel",
+            "tamis.targets.mixup.mixup",
+            "tamis.losses.soft_cross_entropy.soft_cross_entropy",
         ),
         _run,
-        pending={"mixfix_*": "training methods", "mixup_step_*": "training methods"},
     )
 }
