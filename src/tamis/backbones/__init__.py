@@ -10,11 +10,14 @@ from tamis.backbones.building import (
     choose_backbone,
 )
 from tamis.backbones.classifier import Classifier, Normalisation, Outputs, Pool
+from tamis.backbones.efficientnet_lite import EfficientNetLite0
 from tamis.backbones.initialisation import initialise, initialise_head, without_draws
 from tamis.backbones.mlp import MLP
 from tamis.backbones.preact_resnet import PreActResNet18
 from tamis.backbones.simsiam_heads import SimSiamHeads, SimSiamOutputs
 from tamis.backbones.small_cnn import SmallCNN
+from tamis.backbones.text_tokens import tokenize
+from tamis.backbones.transformers_classifier import TransformersText, TransformersVision
 from tamis.backbones.weight_average import averaged_copy, update_average
 
 __all__ = [
@@ -23,6 +26,7 @@ __all__ = [
     "BackboneChoice",
     "BackboneFactory",
     "Classifier",
+    "EfficientNetLite0",
     "InputKind",
     "Normalisation",
     "Option",
@@ -32,11 +36,14 @@ __all__ = [
     "SimSiamHeads",
     "SimSiamOutputs",
     "SmallCNN",
+    "TransformersText",
+    "TransformersVision",
     "averaged_copy",
     "build_backbone",
     "choose_backbone",
     "initialise",
     "initialise_head",
+    "tokenize",
     "update_average",
     "without_draws",
 ]

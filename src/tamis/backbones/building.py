@@ -19,6 +19,9 @@ _LARGEST_SMALL_SIDE = 64
 _FEW_SAMPLES = 2000
 _DROPOUT = 0.5
 
+# What every backbone is given; its other parameters are its options.
+_GIVEN = frozenset({"input_shape", "n_classes", "seed"})
+
 
 class BackboneFactory(Protocol):
     """Makes a classifier for inputs of one shape; further keyword arguments are its options."""
@@ -82,12 +85,15 @@ def build_backbone(
     torch.Size([5, 8])
     """
     entry = BACKBONES.entry(name)
-    legal = [option for option in inspect.signature(entry.target).parameters if option not in _GIVEN]
+    found = inspect.signature(entry.target).parameters
+    legal = [option for option in found if option not in _GIVEN]
     if unknown := sorted(set(options) - set(legal)):
         raise InputError(
             f"backbone {name!r} has no option {', '.join(map(repr, unknown))}; "
             f"its options: {', '.join(legal) or 'none'}"
         )
+    if missing := [option for option in legal if option not in options and _is_needed(found[option])]:
+        raise InputError(f"backbone {name!r} needs the option {', '.join(map(repr, missing))}")
     return entry.target(
         check_shape(name, input_shape, entry.facts.inputs[0]), n_classes, seed=seed, **options
     )
@@ -127,12 +133,12 @@ def choose_backbone(
     shape = check_shape("auto", input_shape, kind)
     has_accelerator = torch.device(device).type != "cpu"
     if kind == "text":
-        return BackboneChoice("minilm", {"is_frozen": True})
+        return BackboneChoice("minilm", {"frozen": True})
     if kind == "features":
         few = n_samples < _FEW_SAMPLES
         return BackboneChoice("linear", {}) if few else BackboneChoice("mlp", {"dropout": _DROPOUT})
     if max(shape[1:]) > _LARGEST_SMALL_SIDE:
-        return BackboneChoice("efficientnet_lite0", {"is_frozen": not has_accelerator})
+        return BackboneChoice("efficientnet_lite0", {"frozen": not has_accelerator})
     return BackboneChoice("preact_resnet18" if has_accelerator else "small_cnn", {})
 
 
@@ -160,4 +166,5 @@ def check_shape(name: str, shape: tuple[int, ...], kind: str) -> tuple[int, ...]
     return tuple(shape)
 
 
-_GIVEN = frozenset({"input_shape", "n_classes", "seed"})
+def _is_needed(parameter: inspect.Parameter) -> bool:
+    return parameter.default is inspect.Parameter.empty
