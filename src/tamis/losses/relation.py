@@ -152,7 +152,7 @@ def edge_mse(student_graph: torch.Tensor, teacher_graph: torch.Tensor, mask: tor
     tensor([1., 1.])
     """
     squares = (student_graph - teacher_graph.detach()).square().masked_fill(~mask, 0.0)
-    return squares.sum(dim=1) * (len(mask) / mask.sum().clamp_min(1))
+    return squares.sum(dim=1) * len(mask) / mask.sum().clamp_min(1)
 
 
 def node_cosine(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
