@@ -29,7 +29,7 @@ def test_hash_is_splitmix64() -> None:
     rng = np.random.default_rng(0)
     words = rng.integers(-(2**63), 2**63, size=200, dtype=np.int64)
     wanted = [_splitmix(int(word) & _MASK) for word in words]
-    assert [int(word) & _MASK for word in _finalised(torch.from_numpy(words))] == wanted
+    assert [int(word) & _MASK for word in _finalised(torch.from_numpy(words).clone())] == wanted
     assert [_mixed(int(word)) for word in words] == wanted
 
 

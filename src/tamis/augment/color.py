@@ -103,12 +103,13 @@ def adjust_hue(images: Tensor, shift: Tensor) -> Tensor:
     )
     sixth = sixth + turn
     # Channel n of HSV: full within one sixth of its own hue, none beyond two.
-    channels = [value - chroma * _fall((sixth + n) % 6) for n in (5, 3, 1)]
+    channels = [value - chroma * _fall(sixth + n) for n in (5, 3, 1)]
     return torch.stack(channels, dim=1).contiguous(memory_format=_layout(images))
 
 
 def _fall(sixths: Tensor) -> Tensor:
-    return torch.minimum(sixths, 4 - sixths).clamp_(0, 1)
+    rest = sixths - (sixths / 6).floor_().mul_(6)  # the remainder of a division takes twice as long
+    return torch.minimum(rest, 4 - rest).clamp_(0, 1)
 
 
 def _layout(images: Tensor) -> torch.memory_format:

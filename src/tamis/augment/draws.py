@@ -82,9 +82,9 @@ def normals(seed: int, step: int, index: Tensor, count: int, *, stream: str) -> 
     _check_count(count)
     words = _words(seed, step, index, (count + 1) // 2, stream)
     # Half a unit off both ends: the logarithm stays finite.
-    radius = ((_shifted(words, 32).to(torch.float32) + 0.5) * 2.0**-32).clamp_max_(1.0).log_()
-    radius = radius.mul_(-2.0).sqrt_()
-    angle = (words & 0xFFFFFFFF).to(torch.float32) * (2.0**-32 * 2.0 * math.pi)
+    radius = _shifted(words, 32).to(torch.float32).add_(0.5).mul_(2.0**-32).clamp_max_(1.0)
+    radius = radius.log_().mul_(-2.0).sqrt_()
+    angle = (words & 0xFFFFFFFF).to(torch.float32).mul_(2.0**-32 * 2.0 * math.pi)
     pairs = torch.stack((radius * angle.cos(), radius * angle.sin()), dim=2)  # (B, words, 2)
     return pairs.flatten(1)[:, :count]
 
@@ -153,14 +153,15 @@ def _words(seed: int, step: int, index: Tensor, count: int, stream: str) -> Tens
 
 
 def _finalised(words: Tensor) -> Tensor:
-    words = (words ^ _shifted(words, 30)) * _signed(_FIRST)
-    words = (words ^ _shifted(words, 27)) * _signed(_SECOND)
-    return words ^ _shifted(words, 31)
+    """Return the words scattered over all 64 bits, in place."""
+    words.bitwise_xor_(_shifted(words, 30)).mul_(_signed(_FIRST))
+    words.bitwise_xor_(_shifted(words, 27)).mul_(_signed(_SECOND))
+    return words.bitwise_xor_(_shifted(words, 31))
 
 
 def _shifted(words: Tensor, bits: int) -> Tensor:
     # torch shifts signed integers arithmetically: the mask drops the copies of the sign.
-    return (words >> bits) & ((1 << (64 - bits)) - 1)
+    return (words >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def _mixed(word: int) -> int:

@@ -53,7 +53,8 @@ def erased(images: Tensor, boxes: Tensor, *, fill: float = 0.0) -> Tensor:
     columns = torch.arange(images.shape[3], device=images.device)
     in_rows = (rows >= top) & (rows < top + height)  # (B, H)
     in_columns = (columns >= left) & (columns < left + width)  # (B, W)
-    return images.masked_fill((in_rows[:, :, None] & in_columns[:, None, :])[:, None], fill)
+    is_filled = (in_rows[:, :, None] & in_columns[:, None, :])[:, None]  # (B, 1, H, W)
+    return torch.where(is_filled, fill if images.is_floating_point() else int(fill), images)
 
 
 def erasing_boxes(

@@ -90,7 +90,8 @@ def along_both(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     # Under autocast the products would be taken in half precision.
     with torch.autocast(images.device.type, enabled=False):
         values = images.to(rows.dtype).reshape(n_images, n_channels * height, width)
-        values = torch.bmm(values, columns.transpose(1, 2)).view(n_images, n_channels, height, -1)
+        values = torch.bmm(values, columns.transpose(1, 2))
+        values = values.view(n_images, n_channels, height, columns.shape[1])
         return (rows[:, None] @ values).to(images.dtype)
 
 

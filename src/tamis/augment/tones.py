@@ -74,15 +74,14 @@ def equalized(images: Tensor) -> Tensor:
     InputError
     """
     check_images(images, floating=True)
-    values = _bytes(images).long().flatten(2)  # (B, C, pixels)
-    n_pixels = values.shape[2]
+    values = _bytes(images).long().flatten(2).contiguous()  # (B, C, pixels)
     ordered = values.sort(2).values
     levels = torch.arange(_LEVELS, device=images.device).expand(*values.shape[:2], -1).contiguous()
     below = torch.searchsorted(ordered, levels)  # (B, C, 256): pixels of a smaller value
-    at_most = torch.searchsorted(ordered, ordered[:, :, -1:].contiguous())  # all but those of the highest
-    step = at_most // (_LEVELS - 1)
+    lower = torch.searchsorted(ordered, ordered[:, :, -1:].contiguous())  # than the highest value
+    step = lower // (_LEVELS - 1)
     table = ((below + step // 2) // step.clamp_min(1)).clamp(max=_LEVELS - 1)
-    table = torch.where((step > 0) & (at_most < n_pixels), table, levels)
+    table = torch.where(step > 0, table, levels)
     return table.gather(2, values).to(images.dtype).div_(_LEVELS - 1).view(images.shape)
 
 
