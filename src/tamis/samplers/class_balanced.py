@@ -130,6 +130,8 @@ def labelled_rows(
         Labels or mask of another shape or type.
     """
     codes = np.asarray(labels)
+    if codes.shape == (0,):
+        codes = codes.astype(np.int64)  # an empty list has no whole numbers either
     if codes.ndim != 1 or codes.dtype.kind not in "iu" or codes.min(initial=-1) < -1:
         raise InputError(
             f"labels has shape {codes.shape} and dtype {codes.dtype}; expected class codes, -1 = unlabelled,"
