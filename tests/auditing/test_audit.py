@@ -89,6 +89,7 @@ def test_memory_budget_layout_and_seed_do_not_matter(data: Any, found: tamis.Aud
     _same(found, again)
 
 
+@pytest.mark.usefixtures("short_training")
 def test_number_of_threads_does_not_matter(planted: Callable[..., Any]) -> None:
     data = planted(80, 2, 4)
     one = tamis.audit(features=data.features, labels=data.labels)
@@ -124,6 +125,7 @@ def test_rows_of_a_group_never_vouch_for_each_other(planted: Callable[..., Any])
     assert _scores(grouped)[200:].mean() < 0.1
 
 
+@pytest.mark.usefixtures("short_training")
 def test_unlabelled_rows_are_not_assessed(data: Any) -> None:
     labels = [None if row % 6 == 0 else int(label) for row, label in enumerate(data.labels)]
     audit = tamis.audit(features=data.features, labels=labels)
@@ -133,6 +135,7 @@ def test_unlabelled_rows_are_not_assessed(data: Any) -> None:
     assert audit.summary.n_labelled == audit.summary.n_assessed == 200
 
 
+@pytest.mark.usefixtures("short_training")
 def test_unusable_rows_are_issues_and_no_duplicates(data: Any) -> None:
     features = data.features.copy()
     features[3, 0], features[4, 1] = np.nan, np.inf
@@ -147,6 +150,7 @@ def test_unusable_rows_are_issues_and_no_duplicates(data: Any) -> None:
     assert audit.summary.n_assessed == 238
 
 
+@pytest.mark.usefixtures("short_training")
 def test_small_classes_are_not_assessed(data: Any) -> None:
     labels = data.labels.copy()
     labels[:4] = 77
@@ -201,6 +205,7 @@ def test_says_when_nothing_can_be_known(data: Any, case: str, reason: str) -> No
 
 
 @pytest.mark.parametrize("case", ["more columns than rows", "ten rows", "a constant column", "whole numbers"])
+@pytest.mark.usefixtures("short_training")
 def test_unusual_shapes_are_assessed(planted: Callable[..., Any], case: str) -> None:
     data = planted(10 if case == "ten rows" else 60, 2, 4, rate=0.0, gap=6.0)
     features = data.features
@@ -272,6 +277,7 @@ def test_permuted_columns_are_noted_unless_they_are_named(data: Any, out_of_samp
     assert not any("another order" in note for note in vouched)
 
 
+@pytest.mark.usefixtures("short_training")
 def test_columns_of_a_data_frame_are_matched_by_name(data: Any, out_of_sample: np.ndarray) -> None:
     names = np.array(["ant", "bee", "cow", "dog"])
     plain = tamis.audit(pred_probs=out_of_sample, labels=names[data.labels])

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 import tamis
 from tamis.auditing.table import FLAG_THRESHOLD
@@ -25,6 +26,7 @@ def test_schema(found: tamis.Audit) -> None:
     assert found.issues.column("id").to_pylist() == [str(row) for row in range(240)]
 
 
+@pytest.mark.usefixtures("short_training")
 def test_schema_of_text_labels_and_without_evidence(data: Any) -> None:
     named = tamis.audit(features=data.features, labels=np.array(list("abcd"))[data.labels])
     assert named.issues.schema.equals(issue_schema(pa.string(), SCORES))
@@ -71,6 +73,7 @@ def test_alternatives_are_the_best_classes_with_the_suggestion_first(found: tami
             assert abs(own - row["label_score"]) < 1e-6
 
 
+@pytest.mark.usefixtures("short_training")
 def test_rows_not_assessed_are_null(data: Any) -> None:
     labels = [None if row == 7 else int(label) for row, label in enumerate(data.labels)]
     row = tamis.audit(features=data.features, labels=labels).issues.slice(7, 1).to_pylist()[0]
@@ -83,6 +86,7 @@ def test_rows_not_assessed_are_null(data: Any) -> None:
     assert row["outlier_score"] is not None
 
 
+@pytest.mark.usefixtures("short_training")
 def test_duplicate_groups(data: Any) -> None:
     features = np.concatenate([data.features, data.features[:2]])
     labels = np.concatenate([data.true, [data.true[0], (data.true[1] + 1) % 4]])

@@ -64,6 +64,7 @@ def test_prompts_are_evidence_of_their_own(tmp_path):
     assert "zero_shot" not in plain.issues.column_names
 
 
+@pytest.mark.usefixtures("short_training")
 def test_prompts_from_a_mapping_and_a_resumable_run(tmp_path):
     save_images(tmp_path / "images", n=60)
     prompts = Prompts({"red": ("like a tomato",)}, ("a {name} thing {phrase}",))
@@ -119,6 +120,7 @@ def save_small_clip(folder):
     tokenizer.save_pretrained(folder)
 
 
+@pytest.mark.usefixtures("short_training")
 def test_the_command_with_a_small_model(tmp_path):
     model, images, run = tmp_path / "clip", tmp_path / "images", tmp_path / "run"
     save_small_clip(model)
