@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +39,8 @@ def images() -> torch.Tensor:
 
 def test_names() -> None:
     assert list(POLICIES.names()) == _NAMES
+    page = (Path(__file__).parents[2] / "docs" / "augment.md").read_text(encoding="utf-8")
+    assert [name for name in _NAMES if f"| `{name}` |" not in page] == []
 
 
 @pytest.mark.parametrize("name", _NAMES)

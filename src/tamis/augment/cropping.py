@@ -25,8 +25,7 @@ def shifted_crop(
     ----------
     images : (B, C, H, W) uint8 or float
     down, right : (B,) int64
-        Where a window begins; negative numbers begin above or left of the image. ``down`` is at most H in
-        absolute value, ``right`` at most W.
+        Where a window begins, any number: negative ones begin above or left of the image.
     is_mirrored : (B,) bool
         Whether left and right change places afterwards.
     padding : {"zero", "reflect"}
@@ -125,9 +124,8 @@ class ShiftedCrop:
         size = max(1, min(height, width) // 8) if self.size is None else self.size
         numbers = draws.uniforms(3, self.stream)
         shifts = (numbers[:, :2] * (2 * size + 1)).long() - size
-        down = shifts[:, 0].clamp(-height, height)
-        right = shifts[:, 1].clamp(-width, width)
-        return shifted_crop(inputs, down, right, numbers[:, 2] < self.mirror, padding=self.padding)
+        is_mirrored = numbers[:, 2] < self.mirror
+        return shifted_crop(inputs, shifts[:, 0], shifts[:, 1], is_mirrored, padding=self.padding)
 
 
 @dataclass(frozen=True)
