@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from tamis.statistics.joint_estimates import compute_confident_joint as compute_confident_joint
     from tamis.statistics.joint_estimates import num_label_issues as num_label_issues
     from tamis.statistics.latent_estimates import estimate_latent as estimate_latent
+    from tamis.training import TrainedModel as TrainedModel
+    from tamis.training import train as train
     from tamis.types import Estimate as Estimate
 
     __version__: str
@@ -55,6 +57,7 @@ __all__ = [
     "RunError",
     "TamisError",
     "TamisWarning",
+    "TrainedModel",
     "__version__",
     "audit",
     "compute_confident_joint",
@@ -67,6 +70,7 @@ __all__ = [
     "num_label_issues",
     "order_label_issues",
     "read",
+    "train",
 ]
 
 _HOME = {
@@ -81,6 +85,7 @@ _HOME = {
     "RunError": "tamis.errors",
     "TamisError": "tamis.errors",
     "TamisWarning": "tamis.errors",
+    "TrainedModel": "tamis.training",
     "audit": "tamis.auditing",
     "compute_confident_joint": "tamis.statistics.joint_estimates",
     "estimate_latent": "tamis.statistics.latent_estimates",
@@ -91,6 +96,7 @@ _HOME = {
     "num_label_issues": "tamis.statistics.joint_estimates",
     "order_label_issues": "tamis.detectors.label_issues",
     "read": "tamis.data",
+    "train": "tamis.training",
 }
 
 

@@ -1,0 +1,4 @@
+"""Training as a whole job: data, network, method, verdict, run folder."""
+
+from tamis.training.model import TrainedModel as TrainedModel
+from tamis.training.train import train as train

@@ -1,0 +1,250 @@
+"""A trained model: predictions, embeddings, its verdict on the labels it was trained on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from tamis.auditing import Audit
+from tamis.backbones import Outputs
+from tamis.data import Dataset
+from tamis.engine import Feeder, make_fabric, predicted
+from tamis.engine.checkpoint import read_checkpoint, write_checkpoint
+from tamis.engine.records import Record
+from tamis.engine.saved_state import BEST
+from tamis.errors import InputError, RunError
+from tamis.methods import Method
+from tamis.runs import read_json
+from tamis.training.inputs import feature_examples, image_examples
+from tamis.training.source import as_dataset, choose_source
+from tamis.training.spec import ModelSpec
+from tamis.training.views import Views
+from tamis.types import FloatArray
+
+MODEL = "model.safetensors"
+
+Weights = Literal["last", "best"]
+
+
+@dataclass(eq=False, repr=False)
+class TrainedModel:
+    """What `tamis.train` returns.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+        Method, backbone, classes and inputs.
+    method : Method
+        The trained module.
+    verdict : Audit or None
+        The verdict on every training label: the audit's evidence and the method's. None in a model that was
+        saved without its run.
+    beliefs : (n, K) float32 array or None
+        Class probabilities the method holds for every row of its training data.
+    history : list of dict
+        One record an epoch.
+    path : Path or None
+        The run folder.
+    device : str
+    """
+
+    spec: ModelSpec
+    method: Method
+    verdict: Audit | None = None
+    beliefs: FloatArray | None = None
+    scores: FloatArray | None = None
+    history: list[Record] | None = None
+    path: Path | None = None
+    device: str = "auto"
+
+    def __repr__(self) -> str:
+        spec = self.spec
+        return f"<tamis.TrainedModel: {spec.method} on {spec.backbone}, {len(spec.class_names)} classes>"
+
+    @property
+    def issues(self) -> pa.Table:
+        """The issue table of the training data, with the method's evidence.
+
+        Raises
+        ------
+        InputError
+            The model was saved alone, without the verdict of its run.
+        """
+        if self.verdict is None:
+            raise InputError("this model was saved without the issue table of its run; load the run folder")
+        return self.verdict.issues
+
+    def clean_scores(self) -> FloatArray:
+        """Return how much the method believes each given label, (n,): higher = cleaner, NaN = no label.
+
+        Raises
+        ------
+        InputError
+            The model was saved alone, without the verdict of its run.
+        """
+        if self.scores is None:
+            raise InputError("this model was saved without the verdict of its run; load the run folder")
+        return self.scores
+
+    def suggested_labels(self) -> npt.NDArray[np.generic]:
+        """Return the class the method itself holds for most probable, for every row of the training data."""
+        if self.beliefs is None:
+            raise InputError("this model was saved without the verdict of its run; load the run folder")
+        return self._names(self.beliefs)
+
+    def predict(self, data: object) -> npt.NDArray[np.generic]:
+        """Return the most probable class of every row, (m,), as the labels were given.
+
+        Parameters
+        ----------
+        data : (m, d) features, path, Dataset, ...
+            What the model was trained on, or anything `tamis.read` takes.
+        """
+        return self._names(self.predict_proba(data))
+
+    def predict_proba(self, data: object) -> FloatArray:
+        """Return class probabilities, (m, K) float32, columns in the order of ``spec.class_names``."""
+        return _joined([block.logits.softmax(dim=1) for block in self._outputs(data)])
+
+    def embed(self, data: object) -> FloatArray:
+        """Return what the last layer sees of every row, (m, D) float32."""
+        return _joined([block.features for block in self._outputs(data)])
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the model alone to one safetensors file; `load` reads it back.
+
+        Parameters
+        ----------
+        path : path
+            Ends in ``.safetensors``.
+        """
+        target = Path(path)
+        if target.suffix != ".safetensors":
+            raise InputError(f"path is {target.name!r}; a model is one file that ends in .safetensors")
+        tensors = {f"method/{name}": value for name, value in self.method.state_dict().items()}
+        for name, array in (("mean", self.spec.form.mean), ("std", self.spec.form.std)):
+            if array is not None:
+                tensors[f"form/{name}"] = torch.from_numpy(array)
+        write_checkpoint(target, tensors, {"model": self.spec.to_json()})
+        return target
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], *, weights: Weights = "last", device: str = "auto"
+    ) -> TrainedModel:
+        """Read a model back from its run folder or from the file `save` wrote.
+
+        Parameters
+        ----------
+        path : path
+        weights : {"last", "best"}
+            Of a run with a validation part: those of its last epoch, or of the best one on that part.
+        device : str
+            For predictions.
+
+        Raises
+        ------
+        InputError
+            There is no model, or no best one.
+        RunError
+            A file is damaged, or training has not finished.
+        """
+        place = Path(path)
+        file = place / MODEL if place.is_dir() else place
+        if not file.exists():
+            state = (
+                "the run has not finished training" if (place / "checkpoints").exists() else "no model there"
+            )
+            raise InputError(
+                f"{file} does not exist: {state}; give the run folder of `tamis train` or a model"
+            )
+        tensors, facts = read_checkpoint(file)
+        if "model" not in facts:
+            raise RunError(f"{file} holds no model; give the run folder of `tamis train`")
+        scales = {name: tensors[f"form/{name}"] for name in ("mean", "std") if f"form/{name}" in tensors}
+        spec = ModelSpec.from_json(facts["model"], scales)
+        state_dict = _below("method/", tensors)
+        if weights == "best":
+            best = place / "checkpoints" / BEST
+            if not best.exists():
+                raise InputError(f"{place} has no best weights: it was trained without a validation part")
+            state_dict = read_checkpoint(best)[0]
+        elif weights != "last":
+            raise InputError(f"weights is {weights!r}; expected 'last' or 'best'")
+        method = spec.build()
+        method.load_state_dict(state_dict)
+        model = cls(spec, method, device=device)
+        if place.is_dir():
+            model._read_run(place)
+        return model
+
+    def _names(self, probs: FloatArray) -> npt.NDArray[np.generic]:
+        names: npt.NDArray[np.generic] = np.asarray(self.spec.class_names)
+        chosen: npt.NDArray[np.generic] = names[probs.argmax(axis=1)]
+        return chosen
+
+    def _read_run(self, folder: Path) -> None:
+        self.path = folder
+        if (folder / "run.json").exists() and read_json(folder / "run.json").get("status") == "finished":
+            self.verdict = Audit.load(folder)
+            self.beliefs = np.load(folder / "beliefs.npy", allow_pickle=False)
+            self.scores = pq.read_table(folder / "clean_scores.parquet")["clean_score"].to_numpy()
+
+    def _outputs(self, data: object) -> Iterator[Outputs]:
+        dataset = _unlabelled(data, self.spec)
+        fabric = make_fabric(self.device)
+        spec = self.spec
+        source = choose_source(
+            dataset, spec.form.kind, encoder=spec.encoder, device=str(fabric.device), for_training=False
+        )
+        rows = np.arange(len(dataset))
+        if source.features is not None:
+            if source.features.shape[1] != spec.form.shape[0]:
+                raise InputError(
+                    f"the data have {source.features.shape[1]} features, the model takes {spec.form.shape[0]}"
+                )
+            examples = feature_examples(source.features, rows, spec.form, fabric.device)
+        else:
+            images = dataset.inputs["image"]
+            examples = image_examples(images, rows, spec.form, fabric.device, "2GiB")
+        method = self.method.to(fabric.device)
+        network = next(iter(method.children()))
+        views = Views(spec.form.kind, flip=spec.flip, normalisation=getattr(network, "normalisation", None))
+        labels = torch.full((len(dataset),), -1, device=fabric.device)
+        feeder = Feeder(examples, labels, views, batch_size=512)
+        return predicted(method, examples, feeder, fabric.autocast)
+
+
+def _unlabelled(data: object, spec: ModelSpec) -> Dataset:
+    """Return data to predict for; arrays need no labels."""
+    if isinstance(data, Dataset):
+        return data
+    if isinstance(data, str | os.PathLike):
+        return as_dataset(data)
+    array = np.asarray(data)
+    if array.ndim in {2, 4}:
+        return as_dataset(None, array, [spec.class_names[0]] * len(array))
+    raise InputError(
+        f"data has shape {array.shape}; expected (m, d) features, (m, height, width, 3) images, a path or a "
+        "data set"
+    )
+
+
+def _joined(blocks: list[torch.Tensor]) -> FloatArray:
+    if not blocks:
+        raise InputError("data holds no rows to predict for")
+    found: FloatArray = torch.cat(blocks).cpu().numpy()
+    return found
+
+
+def _below(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,52 @@
+"""What a training was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tamis.auditing import Audit
+from tamis.engine.fabric import Precision
+from tamis.errors import InputError
+from tamis.methods import Plugin
+from tamis.training.knowledge import Selection
+from tamis.training.settings import Params, Value
+from tamis.training.views import Augmentation
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """The arguments of `tamis.train` beside the data; see there."""
+
+    method: str
+    params: Params | None
+    backbone: str
+    backbone_options: Mapping[str, Value] | None
+    epochs: int | None
+    task: str
+    initial_selection: Selection
+    plugins: tuple[str | Plugin, ...]
+    validation: float
+    device: str
+    random_state: int
+    out: Path | None
+    audit: Audit | bool
+    test: object
+    encoder: object
+    prompts: object
+    image_size: int | None
+    augmentation: Augmentation
+    flip: bool
+    precision: Precision
+    processes: int
+    memory_budget: str | int | None
+    tensorboard: bool
+
+    def __post_init__(self) -> None:
+        if self.task not in {"auto", "classification"}:
+            raise InputError(f"task is {self.task!r}; expected 'auto' or 'classification'")
+        if not 0 <= self.validation <= 0.5:
+            raise InputError(f"validation is {self.validation}; expected a share of the rows, 0 to 0.5")
+        if isinstance(self.random_state, bool) or not 0 <= self.random_state < 2**31:
+            raise InputError(f"random_state is {self.random_state!r}; expected 0 to {2**31 - 1}")
