@@ -104,10 +104,10 @@ def choose_backbone(
 ) -> BackboneChoice:
     """Return the backbone that ``"auto"`` stands for; a function of its arguments alone.
 
-    Features get a linear model below 2,000 samples, else a multilayer perceptron with dropout (without it
-    the perceptron fits wrong labels). Images of at most 64 px get networks trained from scratch: a small
-    convolutional one on a processor, PreAct ResNet-18 elsewhere. Larger images get EfficientNet-Lite0 with
-    its ImageNet weights, frozen on a processor and fine-tuned elsewhere. Texts get frozen MiniLM.
+    Features get a multilayer perceptron with dropout; without dropout it fits wrong labels. Images of at
+    most 64 px get networks trained from scratch: a small convolutional one on a processor, PreAct ResNet-18
+    elsewhere. Larger images get EfficientNet-Lite0 with its ImageNet weights, fine-tuned where there is an
+    accelerator and at least 2,000 samples, else frozen. Texts get frozen MiniLM.
 
     Parameters
     ----------
@@ -135,10 +135,11 @@ def choose_backbone(
     if kind == "text":
         return BackboneChoice("minilm", {"frozen": True})
     if kind == "features":
-        few = n_samples < _FEW_SAMPLES
-        return BackboneChoice("linear", {}) if few else BackboneChoice("mlp", {"dropout": _DROPOUT})
+        return BackboneChoice("mlp", {"dropout": _DROPOUT})
     if max(shape[1:]) > _LARGEST_SMALL_SIDE:
-        return BackboneChoice("efficientnet_lite0", {"frozen": not has_accelerator})
+        return BackboneChoice(
+            "efficientnet_lite0", {"frozen": not (has_accelerator and n_samples >= _FEW_SAMPLES)}
+        )
     return BackboneChoice("preact_resnet18" if has_accelerator else "small_cnn", {})
 
 
