@@ -104,6 +104,14 @@ def test_edges(name, shape) -> None:
     assert torch.isfinite(result).all()
 
 
+@pytest.mark.parametrize("name", _NAMES)
+def test_autocast_does_not_round(name, images) -> None:
+    augment, index = policy(name, settings=_SETTINGS), torch.arange(24)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = augment(images, index, seed=0, step=0)
+    assert torch.equal(inside, augment(images, index, seed=0, step=0))
+
+
 def test_none_and_mirror(images) -> None:
     index = torch.arange(24)
     plain = policy("none", settings=_SETTINGS)(images, index, seed=0, step=0)
