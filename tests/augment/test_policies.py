@@ -143,7 +143,7 @@ def test_without_mirror_images(name, images) -> None:
 def test_branches_of_eac(images) -> None:
     index, moment = torch.arange(24), {"seed": 0, "step": 0}
     plain = normalized(images, _SETTINGS.mean, _SETTINGS.std)
-    second = policy("eac_mirror", settings=_SETTINGS)(images, index, view=1, **moment)
+    second = policy("eac_mirror", settings=_SETTINGS)(images, index, view=0, **moment)
     kept = second != 0
     assert torch.allclose(second[kept], plain.flip(3)[kept])
     first = policy("eac", settings=_SETTINGS)(images, index, view=0, **moment)

@@ -130,7 +130,8 @@ def eac_mirror(images: ImageSettings) -> Sequence[Stage]:
             "the policy 'eac_mirror' is the mirror image, and flip=False says that mirror images change"
             " their class: pass flip=True, or use a method that needs no mirror images"
         )
-    return (Mirror(1.0), images.normalize, RandomErasing())
+    # A stream of its own: independent of the original branch even in a view of the same number.
+    return (Mirror(1.0), images.normalize, RandomErasing(stream="erase mirror"))
 
 
 FEATURE_STAGES: dict[str, tuple[Stage, ...]] = {
