@@ -33,9 +33,7 @@ def early_learning_targets(
     >>> early_learning_targets(torch.zeros(1, 2), torch.zeros(1, 2), beta=0.9)
     tensor([[0.0500, 0.0500]])
     """
-    posterior = clamped_posterior(checked_logits(logits), clamp)
-    share = posterior / posterior.sum(dim=1, keepdim=True)
-    return beta * targets.to(share.dtype) + (1.0 - beta) * share
+    return _moved(targets, clamped_posterior(checked_logits(logits), clamp), beta)
 
 
 def early_learning_loss(
@@ -79,9 +77,9 @@ def early_learning_loss(
     -1.3863
     """
     logits, labels = labelled_logits(logits, labels)
-    agreement = (targets.detach().to(logits.dtype) * clamped_posterior(logits, clamp)).sum(dim=1)  # (B,)
     fit = functional.cross_entropy(logits, labels, reduction="none")
-    return reduced(fit + lam * (-agreement).log1p(), reduction)
+    term = _disagreement(targets.detach(), clamped_posterior(logits, clamp))
+    return reduced(fit + lam * term, reduction)
 
 
 class EarlyLearningLoss(TargetTable):
@@ -146,13 +144,22 @@ class EarlyLearningLoss(TargetTable):
         """Return the loss of a batch whose samples stand in the rows ``index`` of the data set."""
         logits, labels = labelled_logits(logits, labels)
         index = self._rows(index, logits, writes=self.training)
+        posterior = clamped_posterior(logits, self.clamp)
         rows = self.targets[index]
         if self.training:
-            rows = early_learning_targets(rows, logits, beta=self.beta, clamp=self.clamp)
+            rows = _moved(rows, posterior.detach(), self.beta)
             self.targets[index] = rows.to(self.targets.dtype)
-        return early_learning_loss(
-            logits, labels, rows, lam=self.lam, clamp=self.clamp, reduction=self.reduction
-        )
+        fit = functional.cross_entropy(logits, labels, reduction="none")
+        return reduced(fit + self.lam * _disagreement(rows, posterior), self.reduction)
+
+
+def _moved(targets: Tensor, posterior: Tensor, beta: float) -> Tensor:
+    share = posterior / posterior.sum(dim=1, keepdim=True)
+    return beta * targets.to(share.dtype) + (1.0 - beta) * share
+
+
+def _disagreement(targets: Tensor, posterior: Tensor) -> Tensor:
+    return (-(targets.to(posterior.dtype) * posterior).sum(dim=1)).log1p()  # (B,)
 
 
 def clamped_posterior(logits: Tensor, clamp: float) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tamis.errors import InputError
 from tamis.losses.reduction import Reduction, reduced, refuse_reduction
@@ -56,7 +57,7 @@ def generalized_cross_entropy(
     """
     refuse_q(q)
     logits, labels = labelled_logits(logits, labels)
-    log_given = logits.log_softmax(dim=1).gather(1, labels[:, None])[:, 0]  # (B,)
+    log_given = -functional.cross_entropy(logits, labels, reduction="none")  # (B,)
     # As the difference of an exponential from 1: exact for small q, where p^q is close to 1.
     return reduced(-(q * log_given.clamp(min=_LOG_CLAMP)).expm1() / q, reduction)
 

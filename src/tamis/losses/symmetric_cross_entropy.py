@@ -60,8 +60,9 @@ def symmetric_cross_entropy(
     logits, labels = labelled_logits(logits, labels)
     fit = functional.cross_entropy(logits, labels, reduction="none")
     posterior = logits.softmax(dim=1).clamp(clamp_prob, 1.0)
-    is_other = 1 - functional.one_hot(labels, logits.shape[1])  # (B, K)
-    reverse = -math.log(clamp_label) * (posterior * is_other).sum(dim=1)
+    # Not 1 minus the given one's, which rounds to 0 before the others are 0.
+    others = posterior.scatter(1, labels[:, None], 0.0).sum(dim=1)  # (B,)
+    reverse = -math.log(clamp_label) * others
     return reduced(alpha * fit + beta * reverse, reduction)
 
 

@@ -22,7 +22,6 @@ _TIE = 1e-12  # a posterior equal to its threshold is kept, whatever the roundin
 _ABSENT = -1.0  # threshold of a class without samples: below every posterior
 
 
-@torch.no_grad()
 def bare_selection(
     logits: Tensor,
     labels: Tensor,
@@ -84,25 +83,7 @@ def bare_selection(
     """
     _refuse_parameters(kappa, stats, fallback)
     logits, labels = labelled_logits(logits, labels)
-    if logits.shape[1] == 2 and stats == "all" and kappa >= 1:
-        warnings.warn(
-            f"kappa is {kappa} with 2 classes: of a balanced batch BARE then keeps nothing. "
-            "Take a lower kappa, such as 0",
-            TamisWarning,
-            stacklevel=3,
-        )
-    posterior = widest(logits).softmax(dim=1)  # (B, K)
-    refuse_nan(posterior, "logits")
-    posterior = posterior.clamp(_CLAMP, 1.0 - _CLAMP)
-    given = posterior.gather(1, labels[:, None])[:, 0]  # (B,)
-    if stats == "all":
-        threshold = _threshold_of_all(posterior, kappa)
-    else:
-        threshold = _threshold_of_same_label(given, labels, logits.shape[1], kappa)
-    clean_scores = given - threshold[labels]
-    keep = clean_scores >= -_TIE
-    used = keep | ~keep.any() if fallback == "full" else keep
-    return Selection(keep, used.to(logits.dtype), clean_scores, threshold)
+    return _select(logits.detach(), labels, kappa, stats, fallback)
 
 
 def bare_loss(
@@ -134,8 +115,9 @@ def bare_loss(
     >>> round(float(bare_loss(logits, torch.tensor([0, 1, 2, 0, 1, 0]))), 4)
     0.0049
     """
-    selection = bare_selection(logits, labels, kappa, stats=stats, fallback=fallback)
+    _refuse_parameters(kappa, stats, fallback)
     logits, labels = labelled_logits(logits, labels)
+    selection = _select(logits.detach(), labels, kappa, stats, fallback)
     return selection.weighted_mean(functional.cross_entropy(logits, labels, reduction="none"))
 
 
@@ -181,20 +163,46 @@ class BareSelector(Selector):
         return bare_selection(logits, labels, self.kappa, stats=self.stats, fallback=self.fallback)
 
 
+def _select(
+    logits: Tensor, labels: Tensor, kappa: float, stats: BatchStatistics, fallback: Fallback
+) -> Selection:
+    if logits.shape[1] == 2 and stats == "all" and kappa >= 1:
+        warnings.warn(
+            f"kappa is {kappa} with 2 classes: of a balanced batch BARE then keeps nothing. "
+            "Take a lower kappa, such as 0",
+            TamisWarning,
+            stacklevel=3,
+        )
+    posterior = widest(logits).softmax(dim=1)  # (B, K)
+    refuse_nan(posterior, "logits")
+    posterior = posterior.clamp_(_CLAMP, 1.0 - _CLAMP)
+    given = posterior.gather(1, labels[:, None])[:, 0]  # (B,)
+    if stats == "all":
+        threshold = _threshold_of_all(posterior, kappa)
+    else:
+        threshold = _threshold_of_same_label(given, labels, logits.shape[1], kappa)
+    clean_scores = given - threshold[labels]
+    keep = clean_scores >= -_TIE
+    used = keep | ~keep.any() if fallback == "full" else keep
+    return Selection(keep, used.to(logits.dtype), clean_scores, threshold)
+
+
 def _threshold_of_all(posterior: Tensor, kappa: float) -> Tensor:
     n_samples, n_classes = posterior.shape
     if n_samples == 0:
         return posterior.new_full((n_classes,), _ABSENT)
-    deviation = posterior.std(dim=0) if n_samples > 1 else posterior.new_zeros(n_classes)
-    return posterior.mean(dim=0) + kappa * deviation
+    if n_samples == 1:
+        return posterior[0]
+    deviation, mean = torch.std_mean(posterior, dim=0)
+    return mean + kappa * deviation
 
 
 def _threshold_of_same_label(given: Tensor, labels: Tensor, n_classes: int, kappa: float) -> Tensor:
-    is_class = functional.one_hot(labels, n_classes).to(given.dtype)  # (B, K)
-    counts = is_class.sum(dim=0)
+    zeros = given.new_zeros(n_classes)
+    counts = zeros.index_add(0, labels, torch.ones_like(given))
     n = counts.clamp(min=1)
-    mean = (is_class * given[:, None]).sum(dim=0) / n
-    deviation = ((is_class * (given[:, None] - mean) ** 2).sum(dim=0) / n).sqrt()
+    mean = zeros.index_add(0, labels, given) / n
+    deviation = (zeros.index_add(0, labels, (given - mean[labels]) ** 2) / n).sqrt()
     return torch.where(counts > 0, mean + kappa * deviation, _ABSENT)
 
 
