@@ -14,6 +14,7 @@ NO_TOKEN = -1
 
 # Characters per token that are surely enough; what lies behind them is not even split into tokens.
 _CHARACTERS_PER_TOKEN = 64
+_BLOCK_ROWS = 4096
 
 
 def tokenize(source: str, texts: Sequence[str], *, max_tokens: int = 128) -> torch.Tensor:
@@ -30,7 +31,8 @@ def tokenize(source: str, texts: Sequence[str], *, max_tokens: int = 128) -> tor
     Returns
     -------
     (n, L) int32 tensor
-        L is the longest of these texts; shorter ones are filled with -1.
+        L is ``max_tokens`` or the model's limit, whatever the texts; rows are filled with -1. Backbones
+        do not compute on what is empty in a whole batch.
 
     Raises
     ------
@@ -42,8 +44,8 @@ def tokenize(source: str, texts: Sequence[str], *, max_tokens: int = 128) -> tor
     Examples
     --------
     >>> from tamis.pretrained.minilm import model_folder
-    >>> tokenize(model_folder(), ["a cat", "two cats asleep"]).shape
-    torch.Size([2, 5])
+    >>> tokenize(model_folder(), ["a cat", "two cats asleep"], max_tokens=6).tolist()
+    [[101, 1037, 4937, 102, -1, -1], [101, 2048, 8870, 6680, 102, -1]]
     """
     if max_tokens < 2:
         raise InputError(f"max_tokens is {max_tokens}; a text needs at least 2, for its begin and its end")
@@ -52,17 +54,19 @@ def tokenize(source: str, texts: Sequence[str], *, max_tokens: int = 128) -> tor
             raise InputError(
                 f"texts row {row} is {type(text).__name__}, expected str; leave rows without a text out"
             )
-    if not texts:
-        return torch.full((0, 1), NO_TOKEN, dtype=torch.int32)
     tokenizer = load_tokenizer(source)
     length = min(max_tokens, int(getattr(tokenizer, "model_max_length", max_tokens)))
-    encoded = tokenizer(
-        [text[: length * _CHARACTERS_PER_TOKEN] for text in texts],
-        truncation=True,
-        max_length=length,
-        return_overflowing_tokens=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-    )
-    rows = [torch.tensor(row, dtype=torch.int32) for row in encoded["input_ids"]]
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=NO_TOKEN)
+    tokens = torch.full((len(texts), length), NO_TOKEN, dtype=torch.int32)
+    for start in range(0, len(texts), _BLOCK_ROWS):
+        block = texts[start : start + _BLOCK_ROWS]
+        encoded = tokenizer(
+            [text[: length * _CHARACTERS_PER_TOKEN] for text in block],
+            truncation=True,
+            max_length=length,
+            return_overflowing_tokens=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )
+        for row, found in enumerate(encoded["input_ids"], start):
+            tokens[row, : len(found)] = torch.tensor(found, dtype=torch.int32)
+    return tokens

@@ -150,6 +150,9 @@ class TransformersText(Freezable):
                 f"{tuple(inputs.shape)}; make them with tamis.backbones.tokenize"
             )
         is_token = inputs >= 0
+        # Columns that are empty in all rows cost as much as others.
+        longest = int(is_token.sum(dim=1).max()) if len(inputs) else 0
+        inputs, is_token = inputs[:, : max(longest, 1)], is_token[:, : max(longest, 1)]
         seen = is_token.clone()
         # Attention over no token at all has no meaning; the mean below still is zero there.
         seen[:, 0] = True
