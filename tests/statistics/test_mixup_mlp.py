@@ -55,6 +55,7 @@ def test_without_mixup_and_layers_it_is_about_logistic_regression():
     assert np.abs(probs[:, 1] - expected).mean() < 0.06
 
 
+@pytest.mark.usefixtures("short_training")
 def test_log_probabilities_of_every_row(folds):
     features, codes, _ = rings()
     log_probs = mixup_mlp_probabilities(features, codes, folds, n_classes=4, ensemble=2, **SMALL)
@@ -64,6 +65,7 @@ def test_log_probabilities_of_every_row(folds):
     assert np.exp(log_probs[:, 2:]).max() < 0.3
 
 
+@pytest.mark.usefixtures("short_training")
 def test_threads_change_no_bit_and_no_global_state_is_used(folds):
     features, codes, _ = rings()
     torch.manual_seed(0)
@@ -84,6 +86,7 @@ def test_threads_change_no_bit_and_no_global_state_is_used(folds):
     assert np.abs(other - first).max() > 1e-3
 
 
+@pytest.mark.usefixtures("short_training")
 def test_a_label_does_not_change_its_own_prediction(folds):
     features, codes, _ = rings()
     changed = codes.copy()
@@ -119,6 +122,7 @@ def test_rows_that_are_only_predicted(folds):
     np.testing.assert_allclose(np.exp(first[only]), np.mean(np.exp(single), axis=0), atol=0.02)
 
 
+@pytest.mark.usefixtures("short_training")
 def test_soft_targets_equal_hard_ones_where_they_are_hard(folds):
     features, codes, _ = rings()
     hard = mixup_mlp_probabilities(features, codes, folds, n_classes=2, **SMALL)
@@ -126,6 +130,7 @@ def test_soft_targets_equal_hard_ones_where_they_are_hard(folds):
     np.testing.assert_array_equal(soft, hard)
 
 
+@pytest.mark.usefixtures("short_training")
 def test_scale_offset_and_constant_columns_do_not_matter(folds):
     features, codes, _ = rings()
     first = mixup_mlp_probabilities(features, codes, folds, n_classes=2, **SMALL)
