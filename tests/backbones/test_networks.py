@@ -118,6 +118,14 @@ def test_signal_keeps_its_scale(name: str) -> None:
     assert outputs.logits.softmax(dim=1).max() < 0.9
 
 
+def test_small_network_with_every_place_in_its_head() -> None:
+    # 30 px become 15, then 7.
+    flat = build_backbone("small_cnn", input_shape=(1, 30, 28), n_classes=4, seed=0, pool="flatten", width=8)
+    outputs = flat(noise(2, 1, 30, 28))
+    assert outputs.features.shape == (2, 32 * 7 * 7)
+    assert outputs.maps is None
+
+
 def test_dropout_works_in_training_only() -> None:
     inputs, images = noise(4, 20), noise(4, 3, 16, 16)
     for network, batch in ((MLP(20, dropout=0.5), inputs), (SmallCNN(dropout=0.5), images)):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tamis.backbones.building import BACKBONES
-from tamis.backbones.classifier import Classifier
+from tamis.backbones.classifier import Classifier, Pool
 from tamis.backbones.initialisation import initialise, without_draws
 from tamis.errors import InputError
 from tamis.registry import Facts
@@ -98,6 +98,7 @@ def small_cnn(
     width: int = 32,
     norm: Norm = "batch",
     dropout: float = 0.0,
+    pool: Pool = "mean",
 ) -> Classifier:
     """Return a small convolutional network trained from scratch, for images of about 28 to 64 px.
 
@@ -109,6 +110,9 @@ def small_cnn(
     seed : int
     width, norm, dropout
         As in `SmallCNN`.
+    pool : {"mean", "max", "flatten"}
+        As in `Classifier`. ``"flatten"`` gives the head every place: 49 or more times as many weights, and
+        no maps.
 
     Raises
     ------
@@ -129,4 +133,5 @@ def small_cnn(
             "pass them as features"
         )
     backbone = SmallCNN(input_shape[0], width=width, norm=norm, dropout=dropout, seed=seed)
-    return Classifier(backbone, backbone.n_features, n_classes, seed=seed)
+    n_places = (input_shape[1] // 4) * (input_shape[2] // 4) if pool == "flatten" else 1
+    return Classifier(backbone, backbone.n_features * n_places, n_classes, pool=pool, seed=seed)
