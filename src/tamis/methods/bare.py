@@ -9,8 +9,10 @@ from torch.nn.functional import cross_entropy
 from tamis.methods.base import METHODS, BuildNetwork, Losses, Method
 from tamis.methods.batches import Batch, Moment
 from tamis.methods.recipe import Recipe
+from tamis.methods.spans import refuse_span, span
 from tamis.registry import Facts
 from tamis.selectors.bare import BareSelector, BatchStatistics, Fallback
+from tamis.statistics.labelled_logits import at_least_float32
 
 
 @METHODS.register(
@@ -28,7 +30,8 @@ class BARE(Method):
 
     No noise rate, no second network, no state: the thresholds are statistics of the batch. For three classes
     or more; with two balanced classes and ``kappa=1`` it selects nothing and is cross-entropy. Batches should
-    hold several samples a class. With an initial selection it trains on the selected rows only.
+    hold several samples a class. Having no warm-up, it believes its first weights: with few classes a bad
+    start can confirm itself, see ``warmup``. With an initial selection it trains on the selected rows only.
 
     Parameters
     ----------
@@ -41,6 +44,9 @@ class BARE(Method):
         the paper; the latter never keeps more than half of a class at ``kappa=1``.
     fallback : {"full", "skip"}, default="full"
         What to train on where nothing stands out: the whole batch, or nothing.
+    warmup : float, default=0
+        Epochs on all samples before the selection begins; below 1 as a share of all epochs. The paper has
+        none.
 
     Raises
     ------
@@ -73,14 +79,19 @@ class BARE(Method):
         kappa: float = 1.0,
         stats: BatchStatistics = "all",
         fallback: Fallback = "full",
+        warmup: float = 0,
     ) -> None:
         super().__init__(build, n_samples=n_samples, n_classes=n_classes)
+        refuse_span(warmup, "warmup")
+        self.warmup = warmup
         self.selector = BareSelector(kappa=kappa, stats=stats, fallback=fallback)
 
     def training_step(self, batches: Mapping[str, Batch], moment: Moment) -> Losses:
         """Return the mean cross-entropy of the selected samples."""
         batch = batches["train"]
-        logits = self.network(batch.inputs).logits
+        logits = at_least_float32(self.network(batch.inputs).logits)
+        if moment.epoch < span(self.warmup, moment.n_epochs):
+            return cross_entropy(logits, batch.labels)
         selection = self.selector.select(logits, batch.labels)
         self.note(kept=selection.keep.float().mean())
-        return selection.weighted_mean(cross_entropy(logits.float(), batch.labels, reduction="none"))
+        return selection.weighted_mean(cross_entropy(logits, batch.labels, reduction="none"))
