@@ -12,6 +12,7 @@ HOW: dict[str, dict[str, object]] = {
     "cross_entropy": {"lr": 0.03},
     "gce": {"lr": 0.1},
     "sce": {"lr": 0.1},
+    "truncated_gce": {"lr": 0.1},
     "elr": {"lr": 0.1},
     "elr_plus": {"lr": 0.1},
     "sat": {"lr": 0.05},
