@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shlex
+import time
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,15 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_quickstart_and_the_command_it_names(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = time.process_time()
     assert main(["quickstart", "--json"]) == 0
+    # Of the processor: the wall clock says more about what else runs on the machine.
+    assert time.process_time() - before < 60
     printed = capsys.readouterr()
     found = json.loads(printed.out)
     assert found["n_planted"] == 143
     assert found["precision_at_planted"] > 0.85
-    assert found["total_seconds"] < 60
+    assert found["total_seconds"] > 0
     assert re.search(r"Found \d+ of the 143 planted errors", printed.err)
     assert (here / found["report"]).stat().st_size > 10_000
     # The next command is one that works.
