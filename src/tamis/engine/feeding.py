@@ -43,6 +43,10 @@ class Feeder:
         self.views = views
         self.batch_size = batch_size
 
+    def with_batches_of(self, batch_size: int) -> Feeder:
+        """Return a feeder of the same rows with batches of another size."""
+        return Feeder(self.examples, self.labels, self.views, batch_size)
+
     def length(self, plan: Pass) -> int:
         """Return the number of steps of a pass."""
         first = next(iter(plan.streams.values()))

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from tamis.engine.evaluation import Evaluation, accuracy
+from tamis.engine.evaluation import accuracy
 from tamis.engine.feeding import Feeder, on_device
+from tamis.engine.random_state import own_draws, seed_draws
 from tamis.engine.records import Record, Records
 from tamis.engine.saved_state import SavedState
 from tamis.engine.scanning import FeederScan
+from tamis.engine.settings import Settings
 from tamis.engine.sharding import sharded, share_buffers, sum_gradients
 from tamis.engine.watching import seen, watched
 from tamis.errors import RunError
@@ -30,32 +29,6 @@ from tamis.progress import track
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-
-@dataclass
-class Settings:
-    """What a run does beside training.
-
-    Attributes
-    ----------
-    out : Path, optional
-        Folder of the checkpoints and the log; nothing is kept where it is None.
-    run_key : str
-        Tells this run from others: a checkpoint of another run is not continued.
-    evaluations : mapping of str to Evaluation
-        Labelled rows whose accuracy is measured after every epoch. The best epoch is that of
-        ``"validation"``.
-    checkpoint_seconds : float
-        Save within an epoch after so long; at the end of an epoch the state is saved anyway.
-    tensorboard : bool
-        Also write event files.
-    """
-
-    out: Path | None = None
-    run_key: str = ""
-    evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
-    checkpoint_seconds: float = 300.0
-    tensorboard: bool = False
 
 
 class Training:
@@ -110,10 +83,11 @@ class Training:
         RunError
             The loss is not finite any more, or the checkpoint belongs to another run.
         """
-        with _own_draws(), sharded([self.method, self.plugins], self.fabric):
+        self._meet_plugins()
+        with own_draws(), sharded([self.method, self.plugins], self.fabric):
             self._prepare()
             self.saved.restore(self)
-            with track("training", self._left(), unit="epochs") as advance:
+            with track(self.settings.title, self._left(), unit="epochs") as advance:
                 while self.epoch < self.recipe.epochs and not self._is_stale():
                     self._run_epoch()
                     advance(1)
@@ -122,11 +96,24 @@ class Training:
 
     def verdict(self) -> Verdict:
         """Return what the method believes about the training labels."""
-        with _own_draws(), sharded([self.method], self.fabric):
+        with own_draws(), sharded([self.method], self.fabric):
             return self.method.verdict(self.scan)
 
+    def _meet_plugins(self) -> None:
+        for plugin in self._plugins():
+            stage = plugin.meet(self.method, self.material)
+            if stage is not None:
+                feeder = self.feeder.with_batches_of(stage.recipe.batch_size)
+                settings = self.settings.of_stage(stage.name)
+                before = Training(
+                    stage.method, feeder, self.material, stage.recipe, self.fabric, settings=settings
+                )
+                before.run()
+                with own_draws():
+                    plugin.learn(stage, before.scan)
+
     def _prepare(self) -> None:
-        _seed(self.material.seed, 0)
+        seed_draws(self.material.seed, 0)
         self.method.prepare(self.material, self.scan)
         for plugin in self._plugins():
             plugin.prepare(self.material, self.scan)
@@ -145,7 +132,7 @@ class Training:
     def _run_epoch(self) -> None:
         started, samples = time.perf_counter(), 0
         if self.plan is None:
-            _seed(self.material.seed, 2 * self.step + 1)
+            seed_draws(self.material.seed, 2 * self.step + 1)
             plan = self.method.plan_epoch(self.epoch, self.scan)
             self.plan = [on_device(part, self.fabric.device) for part in plan]
         for part in self.plan[self.pass_number :]:
@@ -180,7 +167,7 @@ class Training:
         return Moment(seed, self.epoch, epochs, self.position, length, self.step, plan.name)
 
     def _take_step(self, batches: Mapping[str, Batch], moment: Moment) -> None:
-        _seed(moment.seed, 2 * moment.step)
+        seed_draws(moment.seed, 2 * moment.step)
         self._move_rates(moment)
         loss = self._loss(batches, moment)
         self._check_finite(loss, moment)
@@ -251,6 +238,8 @@ class Training:
         for name, evaluation in self.settings.evaluations.items():
             record[f"{name}_accuracy"] = accuracy(self.method, evaluation, self.feeder, self.fabric.autocast)
         self.records.add(record)
+        if self.settings.report_epoch is not None and self.fabric.global_rank == 0:
+            self.settings.report_epoch(record)
         found = record.get("validation_accuracy")
         if isinstance(found, float) and found > self.best.get("accuracy", -1.0):
             self.best = {"accuracy": found, "epoch": float(self.epoch)}
@@ -277,16 +266,3 @@ def _total(losses: Tensor | Mapping[str, Tensor]) -> Tensor:
     if isinstance(losses, Tensor):
         return losses
     return torch.stack([loss.float() for loss in losses.values()]).sum()
-
-
-@contextmanager
-def _own_draws() -> Iterator[None]:
-    """Leave the caller's random state as it was."""
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices):
-        yield
-
-
-def _seed(seed: int, number: int) -> None:
-    """Make the draws torch takes from its global state (dropout) a function of seed and step."""
-    torch.manual_seed((seed * 0x9E3779B97F4A7C15 + number * 0xBF58476D1CE4E5B9 + 1) % 2**63)

@@ -13,7 +13,7 @@ from tamis.backbones.classifier import Classifier, Outputs
 from tamis.engine.sharding import networks_in
 from tamis.methods.base import Method
 from tamis.methods.batches import Batch
-from tamis.methods.plugin import Seen
+from tamis.methods.plugin import Seen, trained_networks
 
 _Call = tuple[Classifier, Tensor, Outputs]
 
@@ -58,9 +58,7 @@ def _hooks(network: Classifier, calls: list[_Call]) -> tuple[_Hook, _Hook]:
 def seen(method: Method, calls: list[_Call], batches: Mapping[str, Batch]) -> list[Seen]:
     """Return what every trained network said about unmixed rows; one it was not shown is asked now."""
     found: list[Seen] = []
-    for network in networks_in([method]):
-        if not any(weight.requires_grad for weight in network.parameters()):
-            continue
+    for network in trained_networks(method):
         own = [
             Seen(network, outputs, batch, view)
             for caller, inputs, outputs in calls

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from tamis.backbones.classifier import Classifier, Outputs
+from tamis.methods.base import Method
 from tamis.methods.batches import Batch, Moment
 from tamis.methods.material import Material, Scan
+from tamis.methods.recipe import Recipe
 from tamis.registry import Registry
 
 
@@ -32,12 +33,44 @@ class Seen(NamedTuple):
     view: int
 
 
+class FirstStage(NamedTuple):
+    """A training that a plug-in needs before the host's: run, logged and resumed like any other.
+
+    Attributes
+    ----------
+    name : str
+        Of its folder in the run folder.
+    method : Method
+        Shares no weights with the host.
+    recipe : Recipe
+    """
+
+    name: str
+    method: Method
+    recipe: Recipe
+
+
 class Plugin(nn.Module):
     """Something that adds a loss to a host method.
 
     The engine shows it what the host's networks said about unmixed rows in this step. Where a host shows a
     network mixed rows only, the engine asks that network about the first view of the first stream.
+
+    The engine calls, in this order: `meet`; `learn` after the first stage, if `meet` asked for one;
+    `prepare`; then `is_active` and `loss` in every step. A resumed run calls all of them again, then restores
+    parameters and buffers. ``extra_repr`` should name the hyper-parameters: a run is continued only under the
+    same ones.
     """
+
+    def meet(self, host: Method, material: Material) -> FirstStage | None:
+        """Look at the host and make modules that fit it; return what has to be trained before, if anything.
+
+        The host has its first weights, and must not be changed.
+        """
+        return None
+
+    def learn(self, stage: FirstStage, scan: Scan) -> None:
+        """Take what is needed from the finished first stage; ``scan`` runs its method by default."""
 
     def is_active(self, moment: Moment) -> bool:
         """Return whether `loss` can differ from 0 now; if not, nothing at all is computed."""
@@ -59,6 +92,7 @@ PLUGINS = Registry[type[Plugin]]("plug-in", package="tamis.methods", group="tami
 """Every plug-in by name."""
 
 
-def zero(like: Tensor) -> Tensor:
-    """Return a scalar 0 on the device of ``like``, in float32."""
-    return torch.zeros((), device=like.device)
+def trained_networks(host: Method) -> list[Classifier]:
+    """Return the networks of a method that gradients reach, in order; averaged copies are none of them."""
+    networks = [part for part in host.modules() if isinstance(part, Classifier)]
+    return [found for found in networks if any(weight.requires_grad for weight in found.parameters())]
