@@ -208,7 +208,7 @@ def test_damaged_and_unfinished_runs(make_run: MakeRun, tmp_path: Path) -> None:
     good = json.loads(description.read_text())
     for change, error, message in (
         ({"status": "running"}, RunError, "has not finished"),
-        ({"command": "train"}, InputError, "only the run of an audit"),
+        ({"command": "bench"}, InputError, "only the run of an audit"),
     ):
         description.write_text(json.dumps(good | change))
         with pytest.raises(error, match=message):

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from tamis.auditing.summing_up import Scores
 from tamis.data import Dataset
 from tamis.errors import InputError, RunError
+from tamis.issues.schema import WITH_ISSUES
 from tamis.issues.summary import AuditSummary
 from tamis.reporting import write_report
 from tamis.runs import read_json
@@ -130,23 +131,25 @@ class Audit:
     def load(cls, run: str | os.PathLike[str]) -> Audit:
         """Read a finished audit back from its run folder (without the data it was made from).
 
+        The run of a training holds an issue table too: its verdict is read in the same way.
+
         Raises
         ------
         InputError
-            If the folder is not the run of an audit.
+            If the folder is not the run of an audit or a training.
         RunError
-            If the audit has not finished, or a file is damaged.
+            If the run has not finished, or a file is damaged.
         """
         folder = Path(run)
         if not (folder / "run.json").exists():
             raise InputError(f"{folder} holds no run.json; give the run folder that `tamis audit` printed")
         description = read_json(folder / "run.json")
-        if description.get("command") != "audit":
-            raise InputError(f"{folder} is a run of {description.get('command')!r}, not of an audit")
-        if description.get("status") != "finished":
-            raise RunError(
-                f"the audit in {folder} has not finished; run the same command again to continue it"
+        if description.get("command") not in WITH_ISSUES:
+            raise InputError(
+                f"{folder} is a run of {description.get('command')!r}, not of an audit or a training"
             )
+        if description.get("status") != "finished":
+            raise RunError(f"the run in {folder} has not finished; run the same command again to continue it")
         try:
             issues = pq.read_table(folder / "issues.parquet")
             summary = AuditSummary.from_json(description["summary"])

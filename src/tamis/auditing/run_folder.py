@@ -35,7 +35,7 @@ def open_run_folder(folder: Path) -> Path:
             raise InputError(
                 f"out is {folder}, a folder with other content; give a new folder or the run of an audit"
             )
-        _try_writing(folder)
+        try_writing(folder)
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
@@ -45,8 +45,8 @@ def open_run_folder(folder: Path) -> Path:
     return folder
 
 
-def _try_writing(folder: Path) -> None:
-    """Write a nameless file, so that a long audit does not fail at its end."""
+def try_writing(folder: Path) -> None:
+    """Write a nameless file, so that long work does not fail at its end; raises `OSError`."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)

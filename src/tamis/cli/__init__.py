@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from tamis.cli import audit, bench, export, noise, quickstart
+from tamis.cli import audit, bench, embed, export, methods, noise, predict, quickstart, train
 from tamis.errors import InputError, TamisError
 
 if TYPE_CHECKING:
@@ -47,6 +47,10 @@ app = typer.Typer(
 app.command("quickstart", epilog=quickstart.EXAMPLES)(quickstart.run)
 app.command("audit", epilog=audit.EXAMPLES)(audit.run)
 app.command("export", epilog=export.EXAMPLES)(export.run)
+app.command("train", epilog=train.EXAMPLES)(train.run)
+app.command("predict", epilog=predict.EXAMPLES)(predict.run)
+app.command("embed", epilog=embed.EXAMPLES)(embed.run)
+app.command("methods", epilog=methods.EXAMPLES)(methods.run)
 app.command("noise", epilog=noise.EXAMPLES)(noise.run)
 app.command("bench", epilog=bench.EXAMPLES)(bench.run)
 

@@ -7,6 +7,7 @@ from tamis.data.dataset import Dataset, Image, Input, LabelName, Unreadable
 from tamis.data.digests import feature_digests
 from tamis.data.inputs import ImageArrayInput, ImageInput, TextInput
 from tamis.data.reading import read
+from tamis.data.unlabelled import read_unlabelled
 
 __all__ = [
     "Dataset",
@@ -20,4 +21,5 @@ __all__ = [
     "feature_digests",
     "from_arrays",
     "read",
+    "read_unlabelled",
 ]

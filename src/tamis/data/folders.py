@@ -108,6 +108,15 @@ def read_image_folder(path: Path, class_names: Sequence[LabelName] | None) -> Da
     )
 
 
+def walk_images(path: Path) -> tuple[list[str], dict[int, str]]:
+    """Return every image file in a folder and below it, as relative paths, and the rows with bad names."""
+    scan = _Scan(str(path.resolve()))
+    for files in _walk(scan, ""):
+        scan.add(files, None, None)
+    found = [name for part in scan.paths for name in part.to_pylist()]
+    return found, dict.fromkeys(scan.bad_names, BAD_NAME)
+
+
 def _entries(scan: _Scan, relative: str) -> tuple[list[str], list[str]]:
     """Return folders and image files right below a folder, as sorted relative paths with forward slashes."""
     folders, files = [], []

@@ -103,7 +103,7 @@ def read(
         and not _comes_from(source, "datasets")
     ):
         return torch_datasets.read_torch_dataset(source, class_names)
-    return dataset_of_frame(_frame_of_object(source), columns, class_names)
+    return dataset_of_frame(frame_of_object(source), columns, class_names)
 
 
 def _read_published(
@@ -205,7 +205,8 @@ def _read_pair(
     return from_arrays(features=array, labels=labels, class_names=class_names, source=source)
 
 
-def _frame_of_object(source: object) -> Frame:
+def frame_of_object(source: object) -> Frame:
+    """Return the columns of a table in memory."""
     if isinstance(source, pa.RecordBatch):
         source = pa.table(source)
     if isinstance(source, pa.Table):

@@ -61,6 +61,30 @@ class ResidentExamples:
         """Do nothing: all is there."""
 
 
+class ChosenExamples:
+    """Some rows of other examples, under numbers of their own.
+
+    Parameters
+    ----------
+    examples : Examples
+    rows : (m,) int64 tensor
+        On the device.
+    """
+
+    def __init__(self, examples: Examples, rows: Tensor) -> None:
+        self.n_samples = len(rows)
+        self._examples = examples
+        self._rows = rows
+
+    def fetch(self, index: Tensor) -> Tensor:
+        """Return raw inputs."""
+        return self._examples.fetch(self._rows[index])
+
+    def prefetch(self, index: Tensor) -> None:
+        """Begin to make ready what `fetch` will be asked for."""
+        self._examples.prefetch(self._rows[index])
+
+
 class DecodedExamples:
     """Images that are decoded when they are needed, by threads, a few batches ahead.
 
@@ -105,7 +129,9 @@ class DecodedExamples:
     def prefetch(self, index: Tensor) -> None:
         """Let the threads begin with these rows."""
         rows = _rows(index)
-        self._ready.setdefault(rows.tobytes(), self._submit(rows))
+        key = rows.tobytes()
+        if key not in self._ready:
+            self._ready[key] = self._submit(rows)
 
     def _submit(self, rows: npt.NDArray[np.int64]) -> list[Future[npt.NDArray[np.uint8]]]:
         cuts = range(0, max(1, len(rows)), self._piece)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import torch
@@ -13,11 +14,15 @@ from tamis.errors import InputError
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+_PATIENCE = timedelta(days=1)
+
 Precision: TypeAlias = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 
 
-def make_fabric(device: str = "auto", precision: Precision = "auto", processes: int = 1) -> Fabric:
-    """Return a launched Fabric.
+def make_fabric(
+    device: str = "auto", precision: Precision = "auto", processes: int = 1, *, is_launched: bool = True
+) -> Fabric:
+    """Return a Fabric.
 
     Parameters
     ----------
@@ -28,6 +33,8 @@ def make_fabric(device: str = "auto", precision: Precision = "auto", processes: 
     processes : int, default=1
         On the CPU they talk over gloo, on GPUs over NCCL. Each runs the whole program from its start, unless
         a launcher such as torchrun has started them already.
+    is_launched : bool, default=True
+        Whether the other processes run already; if not, `launch` starts them.
 
     Raises
     ------
@@ -35,6 +42,7 @@ def make_fabric(device: str = "auto", precision: Precision = "auto", processes: 
         There is no such device, or an argument is out of range.
     """
     from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
 
     if precision not in get_args(Precision):
         raise InputError(f"precision is {precision!r}; expected one of {', '.join(get_args(Precision))}")
@@ -45,15 +53,24 @@ def make_fabric(device: str = "auto", precision: Precision = "auto", processes: 
         is_fast = kind == "cuda" and torch.cuda.is_bf16_supported()
         precision = "bf16-mixed" if is_fast else "32-true"
     devices: int | list[int] = [number] if number is not None and processes == 1 else processes
-    strategy = "ddp" if processes > 1 else "auto"
+    # One process may audit the data while the others wait.
+    strategy = DDPStrategy(timeout=_PATIENCE) if processes > 1 else "auto"
     # Fabric announces the precision and the processes on its own; our log says both.
     for name in ("lightning_fabric", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fabric = Fabric(accelerator=kind, devices=devices, strategy=strategy, precision=precision)
-        fabric.launch()
+    if is_launched:
+        launch(fabric)
     return fabric
+
+
+def launch(fabric: Fabric) -> None:
+    """Start the other processes, if there are any, and join them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fabric.launch()
 
 
 def _resolved(device: str) -> tuple[str, int | None]:

@@ -1,4 +1,4 @@
-"""A finished audit, read back from its run folder for an export."""
+"""A finished audit or training, read back from its run folder for an export."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tamis.errors import InputError, RunError
+from tamis.issues.schema import WITH_ISSUES
 from tamis.runs import read_json
 
 NEEDED_COLUMNS = ("id", "given_label", "suggested_label", "label_score", "is_label_issue", "is_assessed")
@@ -41,26 +42,29 @@ class FinishedAudit:
 
 
 def read_finished(run: Path) -> FinishedAudit:
-    """Read the run folder of a finished audit.
+    """Read the run folder of a finished audit or training.
 
     Raises
     ------
     InputError
-        If the folder is not the run of an audit.
+        If the folder is not the run of an audit or a training.
     RunError
-        If the audit has not finished or its files are damaged.
+        If the run has not finished or its files are damaged.
     """
     if not (run / "run.json").is_file():
-        raise InputError(f"{run} holds no run.json; give the folder that `tamis audit` printed as its run")
-    description = read_json(run / "run.json")
-    if description.get("command") != "audit":
         raise InputError(
-            f"{run} is the run of {description.get('command')!r}; only the run of an audit can be exported"
+            f"{run} holds no run.json; give the folder that `tamis audit` or `tamis train` printed as its run"
+        )
+    description = read_json(run / "run.json")
+    command = description.get("command")
+    if command not in WITH_ISSUES:
+        raise InputError(
+            f"{run} is the run of {command!r}; only the run of an audit or a training can be exported"
         )
     if description.get("status") != "finished":
         raise RunError(
-            f"the audit in {run} has not finished (status {description.get('status')!r}); "
-            "run the same `tamis audit` command again to continue it"
+            f"the run in {run} has not finished (status {description.get('status')!r}); "
+            f"run the same `tamis {command}` command again to continue it"
         )
     issues = _read_issues(run / "issues.parquet")
     return FinishedAudit(
@@ -73,7 +77,7 @@ def read_finished(run: Path) -> FinishedAudit:
 
 
 def _read_issues(path: Path) -> pa.Table:
-    advice = "run the same `tamis audit` command again to rebuild it"
+    advice = "run the same command again to rebuild it"
     try:
         issues = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:

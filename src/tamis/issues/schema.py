@@ -27,6 +27,9 @@ ISSUE_TYPES: tuple[IssueType, ...] = (
 )
 """In the order in which the table and the report show them."""
 
+WITH_ISSUES = frozenset({"audit", "train"})
+"""Commands whose run folder holds an issue table."""
+
 
 def issue_schema(label_type: pa.DataType, evidence: tuple[str, ...]) -> pa.Schema:
     """Return the schema of an issue table.

@@ -1,4 +1,4 @@
-"""The report of an audit: one HTML file that needs nothing but a browser."""
+"""The report of an audit or a training: one HTML file that needs nothing but a browser."""
 
 from tamis.reporting.report import write_report
 

@@ -82,10 +82,11 @@ def histogram_uris(bins: Sequence[ScoreBin], threshold: float, *, calibrated: bo
     dark = light
     for old, new in zip(LIGHT, DARK, strict=True):
         dark = dark.replace(old, new)
-    return _svg_uri(light), _svg_uri(dark)
+    return svg_uri(light), svg_uri(dark)
 
 
-def _svg_uri(svg: str) -> str:
+def svg_uri(svg: str) -> str:
+    """Return a drawing as a data URI."""
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode("utf-8")).decode("ascii")
 
 

@@ -16,6 +16,7 @@ from tamis.data.dataset import Dataset
 from tamis.errors import InputError
 from tamis.issues.schema import issue_schema
 from tamis.issues.summary import AuditSummary
+from tamis.reporting.curves import TrainingSection
 from tamis.reporting.view import Page, build_page
 from tamis.runs import write_text
 from tamis.types import IntArray
@@ -33,6 +34,7 @@ def write_report(
     run: Path | None = None,
     random_state: int | None = None,
     annotators: pa.Table | None = None,
+    training: TrainingSection | None = None,
 ) -> None:
     """Write the report of an audit as one HTML file that can be read offline.
 
@@ -61,6 +63,8 @@ def write_report(
         Seed of the audit, if it should be named.
     annotators : pyarrow.Table or None
         Of a crowd audit: worker, n_answers, quality.
+    training : TrainingSection or None
+        Of the run of a training: its method, its settings and its curves.
 
     Raises
     ------
@@ -92,6 +96,7 @@ def write_report(
         run=run,
         random_state=random_state,
         annotators=annotators,
+        training=training,
     )
     write_text(path, _render(page))
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from tamis.data.dataset import Dataset
 from tamis.issues.summary import AuditSummary
 from tamis.reporting.annotators import AnnotatorRow, annotator_rows
+from tamis.reporting.curves import Curves, TrainingSection, curves_of
 from tamis.reporting.gallery import Card, build_cards
 from tamis.reporting.other_issues import IssueSection, issue_sections
 from tamis.reporting.plots import ScoreBin, histogram_uris, score_bins
@@ -94,6 +95,7 @@ class Page:
     making: Making
     annotators: tuple[AnnotatorRow, ...] = ()
     n_annotators: int = 0
+    training: Curves | None = None
 
 
 def build_page(
@@ -107,6 +109,7 @@ def build_page(
     run: Path | None,
     random_state: int | None,
     annotators: pa.Table | None = None,
+    training: TrainingSection | None = None,
 ) -> Page:
     """Return the page of an audit; the arguments are those of `write_report`."""
     reader = SampleReader(issues, dataset)
@@ -134,6 +137,7 @@ def build_page(
         making=_making(source, summary, run, random_state),
         annotators=annotator_rows(annotators),
         n_annotators=0 if annotators is None else annotators.num_rows,
+        training=None if training is None else curves_of(training),
     )
 
 

@@ -12,10 +12,10 @@ from tamis.backbones import BACKBONES, InputKind, choose_backbone
 from tamis.data import Dataset
 from tamis.errors import InputError
 from tamis.methods import METHODS
-from tamis.training.inputs import InputForm, features_form, image_form
+from tamis.pretrained.minilm import model_folder
+from tamis.training.inputs import InputForm, image_form, text_form
 from tamis.training.settings import Value
 from tamis.training.source import Source
-from tamis.types import IntArray
 
 
 class Asked(Protocol):
@@ -59,12 +59,21 @@ class NetworkChoice:
     image_size: int | None
     device: torch.device
 
-    def form_of(self, source: Source, rows: IntArray) -> InputForm:
-        """Return the form that every sample is brought to."""
-        if self.kind == "features":
-            assert source.features is not None  # of this kind
-            return features_form(source.features, rows)
+    def form_of(self, source: Source) -> InputForm:
+        """Return the form that every image or text is brought to."""
+        if self.kind == "text":
+            return text_form(self._tokenizer())
         return image_form(source.dataset.inputs["image"], self.image_size)
+
+    def _tokenizer(self) -> str:
+        if self.name in {"auto", "minilm"}:
+            return model_folder()
+        found = (self.options or {}).get("source")
+        if not isinstance(found, str):
+            raise InputError(
+                f"backbone {self.name!r} needs the option 'source': a model folder or hub name with tokenizer"
+            )
+        return found
 
     def settled(self, form: InputForm, n_samples: int) -> tuple[str, dict[str, Value]]:
         """Return the name of the backbone and its options."""

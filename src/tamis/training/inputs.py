@@ -1,16 +1,16 @@
-"""Raw inputs of a network: on the device where they fit, else decoded batch by batch."""
+"""Raw inputs of a network, all rows of a data set: on the device if they fit, else decoded by the batch."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from tamis.backbones import InputKind
+from tamis.backbones import InputKind, tokenize
 from tamis.data.dataset import Input, Unreadable
 from tamis.encoders.squares import to_square
 from tamis.engine import DecodedExamples, Examples, ResidentExamples
@@ -22,14 +22,7 @@ from tamis.types import FloatArray, IntArray
 _LOOKED_AT = 64
 _SMALL_SIDE, _USUAL_SIDE = 64, 128
 _BLOCK = 256
-
-
-class Tokenizer(Protocol):
-    """Turns texts into rows of token numbers."""
-
-    def __call__(self, texts: list[str]) -> Tensor:
-        """Return (b, length) int64, padded in the way its network knows."""
-        ...
+_FEATURE_BLOCK = 65_536
 
 
 @dataclass(frozen=True)
@@ -43,29 +36,48 @@ class InputForm:
         Of one sample: (d,), (3, side, side) or (length,).
     mean, std : (d,) float32 arrays or None
         Features are centred and scaled with these.
+    tokenizer : str or None
+        Folder or hub name of the model whose tokens texts become.
     """
 
     kind: InputKind
     shape: tuple[int, ...]
     mean: FloatArray | None = None
     std: FloatArray | None = None
+    tokenizer: str | None = None
 
 
-def features_form(features: FloatArray, rows: IntArray, block: int = 65_536) -> InputForm:
+class Gathered(NamedTuple):
+    """Inputs of every row of a data set.
+
+    Attributes
+    ----------
+    examples : Examples
+        A row that cannot be read is zero, grey or an empty text.
+    unreadable : mapping of row to reason
+        Rows that turned out so now.
+    """
+
+    examples: Examples
+    unreadable: Mapping[int, str]
+
+
+def features_form(features: FloatArray, rows: IntArray) -> InputForm:
     """Return the form of features: every column with mean 0 and standard deviation 1 over ``rows``.
 
     Columns that hardly vary are centred only, so that rounding is not blown up.
     """
     total, squares = np.zeros(features.shape[1]), np.zeros(features.shape[1])
-    for start in range(0, len(rows), block):
-        part = features[rows[start : start + block]].astype(np.float64)
+    for start in range(0, len(rows), _FEATURE_BLOCK):
+        part = features[rows[start : start + _FEATURE_BLOCK]].astype(np.float64)
         total += part.sum(axis=0)
     mean = total / len(rows)
-    for start in range(0, len(rows), block):
-        part = features[rows[start : start + block]].astype(np.float64) - mean
+    for start in range(0, len(rows), _FEATURE_BLOCK):
+        part = features[rows[start : start + _FEATURE_BLOCK]].astype(np.float64) - mean
         squares += (part * part).sum(axis=0)
     std = np.sqrt(squares / len(rows))
-    is_flat = std <= 1e-6 * max(1e-30, float(std.max(initial=0.0)))
+    # Against the size of the values, too: what is left of a constant column is the rounding of its mean.
+    is_flat = (std <= 1e-6 * float(std.max(initial=0.0))) | (std <= 1e-6 * np.abs(mean)) | (std == 0)
     std[is_flat] = 1.0
     return InputForm("features", (features.shape[1],), mean.astype(np.float32), std.astype(np.float32))
 
@@ -84,59 +96,83 @@ def image_form(images: Input, side: int | None = None) -> InputForm:
     return InputForm("image", (3, found, found))
 
 
-def feature_examples(features: FloatArray, rows: IntArray, form: InputForm, device: torch.device) -> Examples:
-    """Return rows of features, scaled, on the device."""
-    assert form.mean is not None and form.std is not None  # of features
-    scaled = torch.empty(len(rows), *form.shape)
-    for start in range(0, len(rows), _BLOCK * 256):
-        part = np.asarray(features[rows[start : start + _BLOCK * 256]], dtype=np.float32)
-        scaled[start : start + len(part)] = torch.from_numpy((part - form.mean) / form.std)
-    return ResidentExamples(scaled, device)
+def text_form(tokenizer: str) -> InputForm:
+    """Return the form of texts: rows of tokens of one length, which the model behind ``tokenizer`` knows."""
+    return InputForm("text", tuple(tokenize(tokenizer, [""]).shape[1:]), tokenizer=tokenizer)
 
 
-def image_examples(
-    images: Input, rows: IntArray, form: InputForm, device: torch.device, memory_budget: str | int | None
-) -> Examples:
-    """Return rows of images as bytes: on the device if they fit the budget, else decoded when needed.
+def gather_features(features: FloatArray, form: InputForm, device: torch.device) -> Gathered:
+    """Return features, scaled, on the device.
 
-    An image that cannot be read is grey.
+    Raises
+    ------
+    InputError
+        They have another width than those of the form.
     """
-    decode = _Decoder(images, rows, form.shape[1])
+    if features.shape[1:] != form.shape:
+        raise InputError(f"the data have {features.shape[1]} features, the model takes {form.shape[0]}")
+    assert form.mean is not None and form.std is not None  # of features
+    scaled = torch.empty(len(features), *form.shape)
+    for start in range(0, len(features), _FEATURE_BLOCK):
+        part = np.asarray(features[start : start + _FEATURE_BLOCK], dtype=np.float32)
+        scaled[start : start + len(part)] = torch.from_numpy((part - form.mean) / form.std)
+    return Gathered(ResidentExamples(scaled, device), {})
+
+
+def gather_images(
+    images: Input, form: InputForm, device: torch.device, memory_budget: str | int | None
+) -> Gathered:
+    """Return images as bytes: on the device if they fit the budget, else decoded when they are needed.
+
+    Every image is decoded once at the start, to know which cannot be.
+    """
+    decode = _Decoder(images, form.shape[1])
     budget = parse_memory_budget(memory_budget)
-    n_bytes = len(rows) * int(np.prod(form.shape))
-    if budget is not None and n_bytes > budget:
-        return DecodedExamples(decode, len(rows), device)
-    pixels = torch.empty((len(rows), *form.shape), dtype=torch.uint8)
-    with track("reading", total=len(rows), unit="images") as advance:
-        for start in range(0, len(rows), _BLOCK):
-            block = np.arange(start, min(start + _BLOCK, len(rows)))
-            pixels[start : start + len(block)] = torch.from_numpy(decode(block))
+    fits = budget is None or len(images) * int(np.prod(form.shape)) <= budget
+    pixels = torch.empty((len(images) if fits else 0, *form.shape), dtype=torch.uint8)
+    with track("reading", total=len(images), unit="images") as advance:
+        for start in range(0, len(images), _BLOCK):
+            block = np.arange(start, min(start + _BLOCK, len(images)))
+            found = decode(block)
+            if fits:
+                pixels[start : start + len(block)] = torch.from_numpy(found)
             advance(len(block))
-    return ResidentExamples(pixels, device)
+    examples = ResidentExamples(pixels, device) if fits else DecodedExamples(decode, len(images), device)
+    return Gathered(examples, dict(decode.unreadable))
 
 
-def text_examples(
-    texts: Input, rows: IntArray, tokenizer: Tokenizer, device: torch.device
-) -> tuple[Examples, InputForm]:
-    """Return rows of texts as token numbers; what cannot be read is an empty text."""
-    pieces = []
-    for start in range(0, len(rows), _BLOCK):
-        samples = texts.read([int(row) for row in rows[start : start + _BLOCK]])
-        pieces.append(tokenizer([sample if isinstance(sample, str) else "" for sample in samples]))
-    tokens = torch.cat(pieces)
-    return ResidentExamples(tokens, device), InputForm("text", (tokens.shape[1],))
+def gather_texts(texts: Input, form: InputForm, device: torch.device) -> Gathered:
+    """Return texts as rows of tokens."""
+    assert form.tokenizer is not None  # of texts
+    pieces: list[torch.Tensor] = []
+    unreadable: dict[int, str] = {}
+    for start in range(0, len(texts), _FEATURE_BLOCK):
+        rows = list(range(start, min(start + _FEATURE_BLOCK, len(texts))))
+        samples = texts.read(rows)
+        unreadable |= {
+            row: sample.reason
+            for row, sample in zip(rows, samples, strict=True)
+            if isinstance(sample, Unreadable)
+        }
+        pieces.append(
+            tokenize(form.tokenizer, [sample if isinstance(sample, str) else "" for sample in samples])
+        )
+    return Gathered(ResidentExamples(torch.cat(pieces), device), unreadable)
 
 
 class _Decoder:
-    """Squares of one size, by position among the chosen rows."""
+    """Squares of one size, by row; remembers what could not be decoded."""
 
-    def __init__(self, images: Input, rows: IntArray, side: int) -> None:
-        self._images, self._rows, self._side = images, rows, side
+    def __init__(self, images: Input, side: int) -> None:
+        self._images, self._side = images, side
+        self.unreadable: dict[int, str] = {}
 
-    def __call__(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-        samples = self._images.read([int(self._rows[position]) for position in positions])
+    def __call__(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        samples = self._images.read([int(row) for row in rows])
         found = np.full((len(samples), 3, self._side, self._side), 127, dtype=np.uint8)
         for place, sample in enumerate(samples):
-            if not isinstance(sample, Unreadable | str):
+            if isinstance(sample, Unreadable):
+                self.unreadable[int(rows[place])] = sample.reason
+            elif not isinstance(sample, str):
                 found[place] = to_square(sample, self._side).transpose(2, 0, 1)
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,9 +13,9 @@ import numpy.typing as npt
 
 from tamis.auditing import Audit, audit
 from tamis.detectors import DETECTORS
-from tamis.errors import InputError
+from tamis.errors import InputError, TamisError
 from tamis.training.source import Source
-from tamis.types import BoolArray, FloatArray
+from tamis.types import BoolArray
 
 Selection: TypeAlias = "npt.ArrayLike | Audit | str | os.PathLike[str] | None"
 """A mask of rows, an audit, its run folder, "audit", "clipcleaner", or a detector of features by name."""
@@ -37,6 +38,8 @@ class Knowledge:
     encoder : None, str, Encoder or callable
     prompts : path or Prompts, optional
         Of the classes, for the selection "clipcleaner".
+    turn : callable
+        Returns a context in which the first of several processes goes before the others.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Knowledge:
         device: str,
         encoder: object,
         prompts: object = None,
+        turn: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._source = source
         self._out = out
@@ -55,6 +59,8 @@ class Knowledge:
         self._device = device
         self._encoder = encoder
         self._prompts = prompts
+        self._turn = turn
+        self._failure: TamisError | None = None
         if given is not None and given.issues.num_rows != len(source.dataset):
             raise InputError(
                 f"the audit is of {given.issues.num_rows:,} rows, the data have {len(source.dataset):,}; "
@@ -70,25 +76,41 @@ class Knowledge:
         InputError, MissingExtraError
             The data cannot be audited.
         """
+        if self._failure is not None:
+            raise self._failure
         if self._audit is None:
-            folder = None if self._out is None else self._out / "audit"
-            if folder is not None and (folder / "run.json").exists():
-                found = _loaded(folder)
-                if found is not None and found.issues.num_rows == len(self._source.dataset):
-                    self._audit = found
-                    return found
-            source = self._source
-            data = source.dataset
-            if source.features is not None and source.encoder is None:
-                self._audit = audit(data, out=folder)
-            else:
-                self._audit = audit(data, encoder=self._encoder, device=self._device, out=folder)  # type: ignore[arg-type]
+            try:
+                self._audit = self._found("label_score") or self._made()
+            except TamisError as error:
+                self._failure = error
+                raise
         return self._audit
 
-    def label_scores(self) -> FloatArray:
-        """Return the audit's probability that each given label is right, (n,); NaN where it says nothing."""
-        column = self.audit.issues.column("label_score").to_numpy(zero_copy_only=False)
-        return np.asarray(column, dtype=np.float64)
+    @property
+    def _folder(self) -> Path | None:
+        return None if self._out is None else self._out / "audit"
+
+    def _found(self, column: str) -> Audit | None:
+        """Return the audit that an earlier start of this run has finished."""
+        if self._folder is None or not (self._folder / "run.json").exists():
+            return None
+        found = _loaded(self._folder)
+        if found is None or column not in found.issues.column_names:
+            return None
+        return found if found.issues.num_rows == len(self._source.dataset) else None
+
+    def _made(self, *, zero_shot: bool = False) -> Audit:
+        source = self._source
+        if not zero_shot and source.features is not None and source.encoder is None:
+            return audit(source.dataset, out=self._folder)
+        return audit(
+            source.dataset,
+            encoder=self._encoder,  # type: ignore[arg-type]  # checked by the audit
+            device=self._device,
+            zero_shot=zero_shot,
+            prompts=self._prompts if zero_shot else None,  # type: ignore[arg-type]
+            out=self._folder,
+        )
 
     def noise_rate(self) -> float:
         """Return the audit's estimate of the share of wrong labels.
@@ -98,7 +120,8 @@ class Knowledge:
         InputError
             The audit could not tell.
         """
-        rate = self.audit.summary.noise_rate
+        with self._turn():
+            rate = self.audit.summary.noise_rate
         if rate is None:
             raise InputError(
                 "the noise rate cannot be estimated from these data; pass it, e.g. params={'noise_rate': 0.2}"
@@ -116,10 +139,11 @@ class Knowledge:
         if wanted is None:
             return None
         if isinstance(wanted, Audit):
-            self._audit = wanted
+            self._audit = self._audit or wanted
             return self._right(wanted)
         if isinstance(wanted, str | os.PathLike):
-            return self._named(wanted)
+            with self._turn():
+                return self._named(wanted)
         mask = np.asarray(wanted)
         n = len(self._source.dataset)
         if mask.dtype != np.bool_ or mask.shape != (n,):
@@ -136,20 +160,14 @@ class Knowledge:
             return self._zero_shot()
         if Path(wanted).is_dir():
             found = Audit.load(wanted)
-            self._audit = found
-            return self._right(found)
+            mask = self._right(found)
+            self._audit = self._audit or found
+            return mask
         return self._detected(str(wanted))
 
     def _zero_shot(self) -> BoolArray:
         # Of the data as they are: prompts are compared with images, not with features of another encoder.
-        self._audit = audit(
-            self._source.dataset,
-            encoder=self._encoder,  # type: ignore[arg-type]
-            device=self._device,
-            zero_shot=True,
-            prompts=self._prompts,  # type: ignore[arg-type]
-            out=None if self._out is None else self._out / "audit",
-        )
+        self._audit = self._found("clipcleaner") or self._made(zero_shot=True)
         return np.asarray(self._audit.issues.column("clipcleaner").to_numpy(zero_copy_only=False) >= _TRUSTED)
 
     def _right(self, found: Audit) -> BoolArray:
@@ -186,8 +204,6 @@ class Knowledge:
 
 
 def _loaded(folder: Path) -> Audit | None:
-    from tamis.errors import TamisError
-
     try:
         return Audit.load(folder)
     except TamisError:

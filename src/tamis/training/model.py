@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,23 +17,40 @@ import torch
 
 from tamis.auditing import Audit
 from tamis.backbones import Outputs
-from tamis.data import Dataset
+from tamis.data import Dataset, read_unlabelled
 from tamis.engine import Feeder, make_fabric, predicted
 from tamis.engine.checkpoint import read_checkpoint, write_checkpoint
 from tamis.engine.records import Record
 from tamis.engine.saved_state import BEST
 from tamis.errors import InputError, RunError
 from tamis.methods import Method
+from tamis.reporting import write_report
 from tamis.runs import read_json
-from tamis.training.inputs import feature_examples, image_examples
-from tamis.training.source import as_dataset, choose_source
+from tamis.training.preparing import gather
+from tamis.training.source import choose_source
 from tamis.training.spec import ModelSpec
+from tamis.training.telling import training_section
 from tamis.training.views import Views
 from tamis.types import FloatArray
 
 MODEL = "model.safetensors"
 
 Weights = Literal["last", "best"]
+
+
+class Said(NamedTuple):
+    """What a model says about a data set.
+
+    Attributes
+    ----------
+    blocks : iterator of Outputs
+        In order, float32.
+    unreadable : mapping of row to reason
+        Rows whose outputs mean nothing.
+    """
+
+    blocks: Iterator[Outputs]
+    unreadable: Mapping[int, str]
 
 
 @dataclass(eq=False, repr=False)
@@ -119,6 +137,35 @@ class TrainedModel:
         """Return what the last layer sees of every row, (m, D) float32."""
         return _joined([block.features for block in self._outputs(data)])
 
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write the report of the run, the verdict on the labels and the training, and return its path.
+
+        Raises
+        ------
+        InputError
+            The model was saved alone, without its run.
+        """
+        description = {} if self.path is None else read_json(self.path / "run.json")
+        return self.write_report(Path(path), description)
+
+    def write_report(self, path: Path, description: Mapping[str, object]) -> Path:
+        """Write the report of a run whose ``run.json`` is known."""
+        if self.verdict is None:
+            raise InputError("this model was saved without the issue table of its run; load the run folder")
+        found = self.verdict
+        write_report(
+            path,
+            source=found.dataset.source if found.dataset is not None else str(self.path or ""),
+            summary=found.summary,
+            issues=found.issues,
+            dataset=found.dataset,
+            neighbors=found.neighbors,
+            run=self.path,
+            random_state=self.spec.seed,
+            training=training_section(self.spec, self.history or [], description),
+        )
+        return path
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the model alone to one safetensors file; `load` reads it back.
 
@@ -194,49 +241,34 @@ class TrainedModel:
 
     def _read_run(self, folder: Path) -> None:
         self.path = folder
+        try:
+            self._read_results(folder)
+        except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+            raise RunError(f"{folder} is damaged ({error}); run the same command again") from error
+
+    def _read_results(self, folder: Path) -> None:
         if (folder / "run.json").exists() and read_json(folder / "run.json").get("status") == "finished":
             self.verdict = Audit.load(folder)
+            lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+            self.history = [json.loads(line) for line in lines]
             self.beliefs = np.load(folder / "beliefs.npy", allow_pickle=False)
             self.scores = pq.read_table(folder / "clean_scores.parquet")["clean_score"].to_numpy()
 
     def _outputs(self, data: object) -> Iterator[Outputs]:
-        dataset = _unlabelled(data, self.spec)
+        return self.said_of(read_unlabelled(data)).blocks
+
+    def said_of(self, dataset: Dataset) -> Said:
+        """Return what the model says about a data set, block by block; `predict` and `embed` join that."""
         fabric = make_fabric(self.device)
-        spec = self.spec
-        source = choose_source(
-            dataset, spec.form.kind, encoder=spec.encoder, device=str(fabric.device), for_training=False
-        )
-        rows = np.arange(len(dataset))
-        if source.features is not None:
-            if source.features.shape[1] != spec.form.shape[0]:
-                raise InputError(
-                    f"the data have {source.features.shape[1]} features, the model takes {spec.form.shape[0]}"
-                )
-            examples = feature_examples(source.features, rows, spec.form, fabric.device)
-        else:
-            images = dataset.inputs["image"]
-            examples = image_examples(images, rows, spec.form, fabric.device, "2GiB")
+        form = self.spec.form
+        source = choose_source(dataset, form.kind, encoder=self.spec.encoder, device=str(fabric.device))
+        found = gather(source, form, fabric.device, "2GiB")
         method = self.method.to(fabric.device)
-        network = next(iter(method.children()))
-        views = Views(spec.form.kind, flip=spec.flip, normalisation=getattr(network, "normalisation", None))
+        views = Views(form.kind, flip=self.spec.flip, normalisation=method.network.normalisation)
         labels = torch.full((len(dataset),), -1, device=fabric.device)
-        feeder = Feeder(examples, labels, views, batch_size=512)
-        return predicted(method, examples, feeder, fabric.autocast)
-
-
-def _unlabelled(data: object, spec: ModelSpec) -> Dataset:
-    """Return data to predict for; arrays need no labels."""
-    if isinstance(data, Dataset):
-        return data
-    if isinstance(data, str | os.PathLike):
-        return as_dataset(data)
-    array = np.asarray(data)
-    if array.ndim in {2, 4}:
-        return as_dataset(None, array, [spec.class_names[0]] * len(array))
-    raise InputError(
-        f"data has shape {array.shape}; expected (m, d) features, (m, height, width, 3) images, a path or a "
-        "data set"
-    )
+        feeder = Feeder(found.examples, labels, views, batch_size=512)
+        unreadable = {**source.unreadable, **found.unreadable}
+        return Said(predicted(method, found.examples, feeder, fabric.autocast), unreadable)
 
 
 def _joined(blocks: list[torch.Tensor]) -> FloatArray:

@@ -15,7 +15,7 @@ from tamis.methods.recipe import recipe_fields
 Value = str | int | float | bool | None | list[float] | tuple[float, ...]
 Params = Mapping[str, Value]
 
-_GIVEN = frozenset({"self", "build", "n_samples", "n_classes"})
+_GIVEN = frozenset({"self", "build", "n_samples", "n_classes", "input_shape", "seed"})
 
 
 def options_of(kind: type[Method] | type[Plugin]) -> dict[str, inspect.Parameter]:

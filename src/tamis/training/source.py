@@ -87,7 +87,6 @@ def choose_source(
     *,
     encoder: object,
     device: str,
-    for_training: bool = True,
 ) -> Source:
     """Return what a network of the wanted kind sees: inputs as they are, or features made of them.
 
@@ -100,16 +99,12 @@ def choose_source(
         Of features that have to be made.
     device : str
         Of the encoder.
-    for_training : bool
-        Labels are needed then, of at least two classes.
 
     Raises
     ------
     InputError
-        The data have no such inputs, or fewer than two classes.
+        The data have no such inputs.
     """
-    if for_training and dataset.n_classes < 2:
-        raise InputError(f"the data have {dataset.n_classes} class; training needs at least two")
     if wanted in {"image", "text"}:
         if wanted not in dataset.inputs:
             held = [*dataset.inputs, *dataset.features] or ["nothing"]
@@ -119,7 +114,7 @@ def choose_source(
         features, bad = _finite(next(iter(dataset.features.values())), dataset.problems)
         return Source(dataset, "features", features, None, bad)
     if not dataset.inputs:
-        raise InputError("there is nothing to train on: give images, texts or features")
+        raise InputError("the data hold nothing a network could take: give images, texts or features")
     from tamis.encoders import encode
 
     encoded = encode(dataset, encoder=encoder, device=device)  # type: ignore[arg-type]

@@ -12,26 +12,73 @@ from tamis.types import IntArray
 
 
 def held_out(source: Source, validation: float) -> tuple[IntArray, IntArray]:
-    """Return the rows to train on and those held out: the same share of every class, chosen by content."""
+    """Return the rows to train on and those held out: about the same share of every class, chosen by content.
+
+    Rows of one group and exact duplicates stay on one side, so that nothing held out is known from training.
+    Rows without a label are trained on.
+
+    Raises
+    ------
+    InputError
+        A side would be without labels, or the training side would lose a class.
+    """
     usable = np.flatnonzero(source.is_usable)
     if not validation:
         return usable, np.zeros(0, dtype=np.int64)
-    digests = _digests(source)
     labels = source.labels
+    digests = _digests(source)
+    blocks = _blocks(usable, digests, source.dataset.table.column("group").to_pylist())
     held: list[int] = []
     for code in range(source.dataset.n_classes):
-        own = usable[labels[usable] == code]
-        order = own[np.lexsort((own, digests[own, 1], digests[own, 0]))]
-        held += order[: round(validation * len(order))].tolist()
+        own = [block for block in blocks if labels[block[0]] == code]
+        wanted = validation * sum(int((labels[block] >= 0).sum()) for block in own)
+        taken = 0
+        for block in own:
+            size = int((labels[block] >= 0).sum())
+            if taken + size / 2 <= wanted:
+                taken += size
+                held += block.tolist()
     kept = np.setdiff1d(usable, held)
-    if not len(held) or not (labels[kept] >= 0).any():
+    lost = set(labels[usable].tolist()) - set(labels[kept].tolist())
+    if not held or lost:
+        names = [str(source.dataset.class_names[code]) for code in sorted(lost) if code >= 0]
+        what = f"the class {names[0]!r} without rows to train on" if names else "nothing to hold out"
         raise InputError(
-            f"validation is {validation}, which leaves a part without labels; the data are too few"
+            f"validation is {validation}, which leaves {what}: the data are too few, or their groups too "
+            "large; choose another share, or 0"
         )
     return kept, np.sort(np.array(held, dtype=np.int64))
 
 
+def _blocks(
+    usable: IntArray, digests: npt.NDArray[np.uint64], groups: list[str | None]
+) -> list[npt.NDArray[np.int64]]:
+    """Return the rows that must stay together, ordered by content; its first row speaks for a block.
+
+    A block is a class of rows linked by a common group or common content.
+    """
+    leader = {int(row): int(row) for row in usable}
+
+    def find(row: int) -> int:
+        while leader[row] != row:
+            leader[row] = leader[leader[row]]
+            row = leader[row]
+        return row
+
+    first: dict[object, int] = {}
+    for row in leader:
+        content = (int(digests[row, 0]), int(digests[row, 1]))
+        for key in (content, groups[row]):
+            if key is not None:
+                leader[find(row)] = find(first.setdefault(key, row))
+    members: dict[int, list[int]] = {}
+    for row in sorted(leader, key=lambda row: (int(digests[row, 0]), int(digests[row, 1]), row)):
+        members.setdefault(find(row), []).append(row)
+    return [np.array(rows, dtype=np.int64) for rows in members.values()]
+
+
 def _digests(source: Source) -> npt.NDArray[np.uint64]:
-    if source.features is not None:
+    if source.features is not None and not source.dataset.inputs:
         return feature_digests(source.features)
-    return source.dataset.inputs[source.kind].digests()
+    name = source.kind if source.kind in source.dataset.inputs else next(iter(source.dataset.inputs))
+    return source.dataset.inputs[name].digests()

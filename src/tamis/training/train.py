@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tamis.auditing import Audit
 from tamis.auditing.run_folder import source_path
 from tamis.engine.fabric import Precision
+from tamis.engine.records import Record
 from tamis.methods import Plugin
 from tamis.training.job import Job
 from tamis.training.knowledge import Selection
@@ -49,6 +50,7 @@ def train(
     tensorboard: bool = False,
     class_names: Sequence[str | int] | None = None,
     read_options: Mapping[str, object] | None = None,
+    report_epoch: Callable[[Record], None] | None = None,
 ) -> TrainedModel:
     """Train a classifier on labels that are partly wrong, and hear what it thinks of them.
 
@@ -109,6 +111,8 @@ def train(
         Also write event files.
     class_names, read_options
         As for `tamis.audit`.
+    report_epoch : callable, optional
+        Called after every epoch with its record: loss, accuracies, speed, what the method reports.
 
     Returns
     -------
@@ -156,6 +160,8 @@ def train(
         processes=processes,
         memory_budget=memory_budget,
         tensorboard=tensorboard,
+        read_options=dict(read_options or {}),
+        report_epoch=report_epoch,
     )
     dataset = as_dataset(data, features, labels, class_names=class_names, read_options=read_options)
-    return Job(wishes, dataset, source_path(data), dict(read_options or {})).run()
+    return Job(wishes, dataset, source_path(data)).run()

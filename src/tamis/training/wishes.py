@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tamis.auditing import Audit
 from tamis.engine.fabric import Precision
+from tamis.engine.records import Record
 from tamis.errors import InputError
 from tamis.methods import Plugin
 from tamis.training.knowledge import Selection
@@ -42,6 +43,8 @@ class Wishes:
     processes: int
     memory_budget: str | int | None
     tensorboard: bool
+    read_options: Mapping[str, object]
+    report_epoch: Callable[[Record], None] | None = None
 
     def __post_init__(self) -> None:
         if self.task not in {"auto", "classification"}:

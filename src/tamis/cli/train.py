@@ -1,0 +1,266 @@
+"""``tamis train``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tamis.cli.assignments import assignments, plugin_of
+from tamis.cli.options import JsonOption, SeedOption, default_run
+from tamis.errors import InputError
+
+if TYPE_CHECKING:
+    from tamis.cli.screen import Json, Screen
+    from tamis.training import TrainedModel
+
+EXAMPLES = """\b
+Examples:
+  tamis train photos/ --method elr
+  tamis train reviews.csv --method gce --param q=0.5 --epochs 20
+  tamis train photos/ --method divide_mix --initial-selection audit --validation 0.1
+  tamis train --features X.npy --labels y.npy --method bare --test test.npz
+"""
+
+
+def run(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="Folder of images (class/file), .csv .tsv .jsonl .parquet manifest, .npz arrays, or a saved "
+            "Hugging Face data set.",
+            show_default=False,
+        ),
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option("--method", help="Name of the method; `tamis methods` lists all.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Run folder.", show_default="runs/train-<source>-<method>"),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", help="How long to train.", show_default="the method's own")
+    ] = None,
+    backbone: Annotated[
+        str, typer.Option("--backbone", help="Name of the network; `tamis methods` lists all.")
+    ] = "auto",
+    param: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--param",
+            metavar="NAME=VALUE",
+            help="Hyper-parameter of the method, or lr, batch_size, ... of its recipe. Repeatable.",
+        ),
+    ] = None,
+    backbone_option: Annotated[
+        list[str] | None,
+        typer.Option("--backbone-option", metavar="NAME=VALUE", help="Option of the backbone. Repeatable."),
+    ] = None,
+    validation: Annotated[
+        float, typer.Option("--validation", help="Share of the rows held out to choose the best epoch.")
+    ] = 0.0,
+    initial_selection: Annotated[
+        str | None,
+        typer.Option(
+            "--initial-selection",
+            help="Rows to trust at the start: audit, clipcleaner, a detector of features, or an audit's "
+            "run folder.",
+        ),
+    ] = None,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plugin", metavar="NAME[:KEY=VALUE,...]", help="Add a plug-in to the method. Repeatable."
+        ),
+    ] = None,
+    test: Annotated[
+        str | None,
+        typer.Option("--test", help="Labelled data; accuracy is recorded, nothing is chosen by it."),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--encoder",
+            help="Encoder of images and texts where the network takes features.",
+            show_default="built-in",
+        ),
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option("--prompts", help="Phrases for each class, for --initial-selection clipcleaner."),
+    ] = None,
+    audit: Annotated[
+        bool, typer.Option("--audit/--no-audit", help="Weigh the verdict with an audit of the same data.")
+    ] = True,
+    image_size: Annotated[
+        int | None,
+        typer.Option("--image-size", help="Side of the squares that images are brought to."),
+    ] = None,
+    augmentation: Annotated[
+        Literal["auto", "none", "weak", "strong"],
+        typer.Option("--augmentation", help="What weakly augmented rows get."),
+    ] = "auto",
+    flip: Annotated[
+        bool, typer.Option("--flip/--no-flip", help="Whether a mirror image keeps its class.")
+    ] = True,
+    label: Annotated[
+        str | None, typer.Option("--label", help="Column of the labels.", show_default="found by name")
+    ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option("--image", help="Column of image paths or bytes.", show_default="found by name"),
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", help="Column of texts.", show_default="found by name")
+    ] = None,
+    id_: Annotated[
+        str | None,
+        typer.Option("--id", help="Column of ids.", show_default="found by name, else row numbers"),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="Column of splits (train, test, ...).", show_default="found by name"),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            "--group",
+            help="Column of groups: rows of one group (patient, video) are held out together.",
+            show_default="found by name",
+        ),
+    ] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", help="SOURCE is a published data set; see `tamis audit --help`."),
+    ] = None,
+    features: Annotated[
+        Path | None, typer.Option("--features", help=".npy file of features, shape (n, d); needs --labels.")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option("--labels", help=".npy file of labels, shape (n,).")] = None,
+    precision: Annotated[
+        Literal["auto", "32-true", "bf16-mixed", "16-mixed"],
+        typer.Option("--precision", help="Numbers to compute in; auto: bfloat16 on a GPU that has it."),
+    ] = "auto",
+    processes: Annotated[
+        int, typer.Option("--processes", help="Each computes part of every batch.", min=1)
+    ] = 1,
+    memory_budget: Annotated[
+        str, typer.Option("--memory-budget", help="Decoded images up to this size stay in memory.")
+    ] = "2GiB",
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write event files.")] = False,
+    seed: SeedOption = 0,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="One line an epoch, also where there is no terminal.")
+    ] = False,
+    limit_print: Annotated[int, typer.Option("--limit-print", help="How many labels to print.", min=0)] = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a classifier on labels that are partly wrong, and hear what it thinks of each of them.
+
+    Writes a run folder: model.safetensors, issues.parquet and report.html (as an audit does), metrics.jsonl,
+    curves.png, run.json. Killed, it goes on where it stood when the same command is run again.
+    """
+    columns = {"label": label, "image": image, "text": text, "id": id_, "split": split, "group": group}
+    columns["format"] = format_
+    options = {name: value for name, value in columns.items() if value is not None}
+    _check_combination(source, features, labels, options)
+    if method is None:
+        raise InputError("--method is missing; `tamis methods` lists all, for example --method elr")
+
+    from tamis.cli.screen import Screen
+    from tamis.data.array_files import load_array
+    from tamis.training import train
+
+    screen = Screen(as_json=as_json)
+    trained = train(
+        source,
+        features=None if features is None else load_array(features),
+        labels=None if labels is None else load_array(labels),
+        method=method,
+        params=assignments("--param", param),
+        backbone=backbone,
+        backbone_options=assignments("--backbone-option", backbone_option),
+        epochs=epochs,
+        initial_selection=initial_selection,
+        plugins=[plugin_of(each) for each in plugin or []],
+        validation=validation,
+        device=device,
+        random_state=seed,
+        out=out or _default_run(str(source if source is not None else features), method),
+        audit=audit,
+        test=test,
+        encoder=encoder,
+        prompts=prompts,
+        image_size=image_size,
+        augmentation=augmentation,
+        flip=flip,
+        precision=precision,
+        processes=processes,
+        memory_budget=memory_budget,
+        tensorboard=tensorboard,
+        read_options=options,
+    )
+    _print(screen, trained, limit_print)
+
+
+def _default_run(name: str, method: str) -> Path:
+    folder = default_run(name)
+    return folder.with_name(f"{folder.name.replace('audit-', 'train-', 1)}-{method}")
+
+
+def _check_combination(
+    source: str | None, features: Path | None, labels: Path | None, options: dict[str, str]
+) -> None:
+    """Refuse what cannot go together before anything is loaded."""
+    if source is None and (features is None or labels is None):
+        raise InputError("give SOURCE, or --features together with --labels")
+    if source is not None and labels is not None:
+        raise InputError("--labels goes with --features alone; SOURCE has its own labels")
+    if source is None and options:
+        listed = ", ".join(f"--{name}" for name in options)
+        raise InputError(f"{listed} tell of SOURCE, and there is none")
+
+
+def next_command(trained: TrainedModel) -> str:
+    """Return the command to run after a training."""
+    return f"tamis predict {shlex.quote(str(trained.path))} DATA --to predictions.csv"
+
+
+def _print(screen: Screen, trained: TrainedModel, n_worst: int) -> None:
+    """Print how the training went, then the verdict on the labels."""
+    from tamis.cli.findings import findings_json, print_findings
+
+    screen.line(_headline(trained))
+    found: dict[str, Json] = {}
+    if trained.verdict is not None:
+        print_findings(screen, trained.verdict, n_worst)
+        found = findings_json(trained.verdict, "train", n_worst)
+    screen.line(f"Model   {trained.path}/model.safetensors")
+    screen.line(f"        {next_command(trained)}")
+    last = dict((trained.history or [{}])[-1])
+    screen.result(
+        found
+        | {
+            "command": "train",
+            "method": trained.spec.method,
+            "backbone": trained.spec.backbone,
+            "model": f"{trained.path}/model.safetensors",
+            "last_epoch": last,
+            "next_predict": next_command(trained),
+        }
+    )
+
+
+def _headline(trained: TrainedModel) -> str:
+    history = trained.history or []
+    parts = [f"{trained.spec.method} on {trained.spec.backbone}, {len(history)} epochs"]
+    last = history[-1] if history else {}
+    for name in ("validation", "test"):
+        value = last.get(f"{name}_accuracy")
+        if isinstance(value, float):
+            parts.append(f"{name} accuracy {value:.1%}")
+    return ", ".join(parts) + "."
