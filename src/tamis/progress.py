@@ -13,7 +13,7 @@ def _wanted() -> bool:
 
 
 @contextlib.contextmanager
-def track(label: str, total: int, unit: str = "rows") -> Iterator[Callable[[int], None]]:
+def track(label: str, total: int, unit: str = "rows") -> Iterator[Callable[[float], None]]:
     """Yield ``advance(count)``; while the block runs a bar shows done/total, speed and time left.
 
     Examples
@@ -37,7 +37,7 @@ def track(label: str, total: int, unit: str = "rows") -> Iterator[Callable[[int]
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(label, total=total, unit=unit, rate="")
 
-        def advance(count: int) -> None:
+        def advance(count: float) -> None:
             speed = progress.tasks[0].speed
             rate = f"{speed:,.0f} {unit}/s" if speed else ""
             progress.update(task, advance=count, rate=rate)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tamis.cli.assignments import assignments, plugin_of
+from tamis.cli.epochs import epoch_printer
 from tamis.cli.options import JsonOption, SeedOption, default_run
+from tamis.cli.processes import is_helper, silent_helper
 from tamis.errors import InputError
 
 if TYPE_CHECKING:
@@ -171,40 +173,58 @@ def run(
     if method is None:
         raise InputError("--method is missing; `tamis methods` lists all, for example --method elr")
 
+    wanted: dict[str, object] = {
+        "method": method,
+        "params": assignments("--param", param),
+        "backbone": backbone,
+        "backbone_options": assignments("--backbone-option", backbone_option),
+        "epochs": epochs,
+        "initial_selection": initial_selection,
+        "validation": validation,
+        "device": device,
+        "random_state": seed,
+        "out": out or _default_run(str(source if source is not None else features), method),
+        "audit": audit,
+        "test": test,
+        "encoder": encoder,
+        "prompts": prompts,
+        "image_size": image_size,
+        "augmentation": augmentation,
+        "flip": flip,
+        "precision": precision,
+        "processes": processes,
+        "memory_budget": memory_budget,
+        "tensorboard": tensorboard,
+        "read_options": options,
+        "report_epoch": epoch_printer(is_verbose=verbose),
+    }
+    with silent_helper():
+        _train(source, features, labels, plugin or [], wanted, limit_print, as_json=as_json)
+
+
+def _train(
+    source: str | None,
+    features: Path | None,
+    labels: Path | None,
+    plugins: list[str],
+    wanted: dict[str, object],
+    limit_print: int,
+    *,
+    as_json: bool,
+) -> None:
     from tamis.cli.screen import Screen
     from tamis.data.array_files import load_array
     from tamis.training import train
 
-    screen = Screen(as_json=as_json)
     trained = train(
         source,
         features=None if features is None else load_array(features),
         labels=None if labels is None else load_array(labels),
-        method=method,
-        params=assignments("--param", param),
-        backbone=backbone,
-        backbone_options=assignments("--backbone-option", backbone_option),
-        epochs=epochs,
-        initial_selection=initial_selection,
-        plugins=[plugin_of(each) for each in plugin or []],
-        validation=validation,
-        device=device,
-        random_state=seed,
-        out=out or _default_run(str(source if source is not None else features), method),
-        audit=audit,
-        test=test,
-        encoder=encoder,
-        prompts=prompts,
-        image_size=image_size,
-        augmentation=augmentation,
-        flip=flip,
-        precision=precision,
-        processes=processes,
-        memory_budget=memory_budget,
-        tensorboard=tensorboard,
-        read_options=options,
+        plugins=[plugin_of(each) for each in plugins],
+        **wanted,  # type: ignore[arg-type]  # the options of this command, by their own types
     )
-    _print(screen, trained, limit_print)
+    if not is_helper():
+        _print(Screen(as_json=as_json), trained, limit_print)
 
 
 def _default_run(name: str, method: str) -> Path:

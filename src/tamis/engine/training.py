@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -74,6 +74,7 @@ class Training:
         self.records = Records(settings_.out, is_writer=is_writer, tensorboard=settings_.tensorboard)
         self.saved = SavedState(settings_.out, settings_.run_key, is_writer=is_writer)
         self._saved_at = time.monotonic()
+        self._advance: Callable[[float], None] = lambda count: None
 
     def run(self) -> list[Record]:
         """Train to the end, from the last checkpoint if there is one; return the log, a record an epoch.
@@ -88,9 +89,9 @@ class Training:
             self._prepare()
             self.saved.restore(self)
             with track(self.settings.title, self._left(), unit="epochs") as advance:
+                self._advance = advance
                 while self.epoch < self.recipe.epochs and not self._is_stale():
                     self._run_epoch()
-                    advance(1)
         self.records.close()
         return self.records.lines
 
@@ -159,6 +160,7 @@ class Training:
             self._take_step(batches, moment)
             rows = upcoming
             self.position, self.step = self.position + 1, self.step + 1
+            self._advance(1 / (length * len(self.plan or [plan])))
             self._save_now_and_then(is_last=self.position == length)
         return samples
 

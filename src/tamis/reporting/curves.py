@@ -91,6 +91,7 @@ def _svg(history: History) -> str:
 
 def _figure(history: History) -> Figure:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
 
     figure = Figure(figsize=(7.6, 2.9))
     left = figure.add_axes((0.085, 0.16, 0.37, 0.76))
@@ -101,7 +102,7 @@ def _figure(history: History) -> Figure:
         colour = LIGHT.wrong if key == "training_accuracy" else LIGHT.ink
         _line(right, history, key, name, style, colour)
     right.set_ylabel("accuracy", color=LIGHT.ink)
-    right.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    right.yaxis.set_major_formatter(PercentFormatter(1.0))
     if right.get_lines():
         right.legend(frameon=False, labelcolor=LIGHT.ink, fontsize=8)
     for axes in (left, right):

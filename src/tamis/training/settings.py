@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from tamis.errors import InputError
 from tamis.methods import METHODS, Method, Recipe
@@ -75,24 +77,42 @@ def checked(name: str, value: Value, kind: type) -> Value:
 
 
 def _as_type(name: str, value: Value, wanted: object) -> Value:
-    options = typing.get_args(wanted) if typing.get_origin(wanted) is not None else (wanted,)
-    if isinstance(value, bool) and bool not in options and wanted is not object:
-        raise InputError(f"{name} is {value!r}; expected {_spelled(wanted)}")
-    if isinstance(value, list | tuple):
+    """Return a value as one of the types that an annotation allows: whole numbers serve as numbers."""
+    if wanted is object:
+        return value
+    legal = list(_members(wanted))
+    if isinstance(value, list | tuple) and any(typing.get_origin(each) is tuple for each in legal):
         return tuple(value)
-    if isinstance(value, int) and not isinstance(value, bool) and float in options and int not in options:
+    for each in legal:
+        if typing.get_origin(each) is Literal:
+            if value in typing.get_args(each):
+                return value
+        elif isinstance(each, type) and type(value) is each:
+            return value
+    if type(value) is int and float in legal:
         return float(value)
-    if wanted is float and not isinstance(value, float):
-        raise InputError(f"{name} is {value!r}; expected a number")
-    if wanted is int and not isinstance(value, int):
-        raise InputError(f"{name} is {value!r}; expected a whole number")
-    if wanted is bool and not isinstance(value, bool):
-        raise InputError(f"{name} is {value!r}; expected true or false")
-    return value
+    # One number where a list of them is meant.
+    if type(value) in {int, float} and any(typing.get_origin(each) is tuple for each in legal):
+        return (float(value),)
+    raise InputError(f"{name} is {value!r}; expected {' or '.join(_spelled(each) for each in legal)}")
+
+
+def _members(wanted: object) -> Iterator[object]:
+    """Yield the members of a union, and a type that is none itself."""
+    if typing.get_origin(wanted) in {typing.Union, types.UnionType}:
+        for each in typing.get_args(wanted):
+            yield from _members(each)
+    else:
+        yield wanted
 
 
 def _spelled(wanted: object) -> str:
-    names = {float: "a number", int: "a whole number", str: "a word"}
+    if typing.get_origin(wanted) is Literal:
+        return ", ".join(repr(each) for each in typing.get_args(wanted))
+    if typing.get_origin(wanted) is tuple:
+        return "a list of numbers"
+    names = {float: "a number", int: "a whole number", str: "a word", bool: "true or false"}
+    names[type(None)] = "nothing (null)"
     return names.get(wanted, str(wanted)) if isinstance(wanted, type) else str(wanted)
 
 
