@@ -62,6 +62,12 @@ def _unknown_rate() -> float:
     )
 
 
+def _no_features() -> Tensor:
+    raise InputError(
+        "there are no frozen features of these inputs; give some to tamis.train, or name an encoder"
+    )
+
+
 @dataclass(frozen=True)
 class Material:
     """What is known of the training set beside its inputs.
@@ -77,8 +83,10 @@ class Material:
         Rows that are taken for rightly labelled: the initial selection.
     label_scores : (n,) float tensor, optional
         Probability that a given label is right, from an audit.
-    features : (n, d) float tensor, optional
-        Frozen features, where there are any beside the inputs.
+    features : callable
+        Frozen features of all rows, (n, d) float: the inputs themselves, or of an encoder. May take long.
+    has_features : bool
+        Whether they are there already, and no encoder has to be run.
     noise_rate : callable
         Estimated share of wrong labels; may take long, so it is asked for only where it is needed.
     """
@@ -88,12 +96,13 @@ class Material:
     seed: int = 0
     selected: Tensor | None = None
     label_scores: Tensor | None = None
-    features: Tensor | None = None
+    features: Callable[[], Tensor] = _no_features
+    has_features: bool = False
     noise_rate: Callable[[], float] = _unknown_rate
 
     def __post_init__(self) -> None:
         n = len(self.labels)
-        for name in ("selected", "label_scores", "features"):
+        for name in ("selected", "label_scores"):
             value = getattr(self, name)
             if value is not None and len(value) != n:
                 raise InputError(f"{name} has {len(value)} rows, labels {n}; expected one for each label")

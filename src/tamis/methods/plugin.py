@@ -58,8 +58,8 @@ class Plugin(nn.Module):
 
     The engine calls, in this order: `meet`; `learn` after the first stage, if `meet` asked for one;
     `prepare`; then `is_active` and `loss` in every step. A resumed run calls all of them again, then restores
-    parameters and buffers. ``extra_repr`` should name the hyper-parameters: a run is continued only under the
-    same ones.
+    parameters and buffers. Hyper-parameters are attributes of the same names: a run is continued only under
+    the same ones.
     """
 
     def meet(self, host: Method, material: Material) -> FirstStage | None:
