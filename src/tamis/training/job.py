@@ -20,7 +20,7 @@ from tamis.runs import versions
 from tamis.training.identity import described_plugin, digest_of, run_key
 from tamis.training.knowledge import Knowledge
 from tamis.training.model import TrainedModel
-from tamis.training.preparing import evaluation_of, prepare
+from tamis.training.preparing import evaluation_of, frozen_features, has_features, prepare
 from tamis.training.run_folder import begin, finished_run, open_training_folder, write_results
 from tamis.training.settings import make_plugin, split_params
 from tamis.training.spec import ModelSpec
@@ -136,8 +136,14 @@ class Job:
             selected=None
             if selected is None
             else torch.from_numpy(selected[self.prepared.rows]).to(self.device),
+            features=self._features,
+            has_features=has_features(self.prepared, self.wishes),
             noise_rate=self.knowledge.noise_rate,
         )
+
+    def _features(self) -> torch.Tensor:
+        with self.fabric.rank_zero_first():
+            return frozen_features(self.prepared, self.wishes, self.device)
 
     def _views(self, method: Method) -> Views:
         return Views(

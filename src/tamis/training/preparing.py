@@ -97,6 +97,30 @@ def gather(
     return gather_images(source.dataset.inputs["image"], form, device, memory_budget)
 
 
+def frozen_features(prepared: Prepared, wishes: Wishes, device: torch.device) -> torch.Tensor:
+    """Return features of the rows to train on, scaled: the inputs, those given beside them, or an encoder's.
+
+    Raises
+    ------
+    InputError, MissingExtraError
+        There are none, and no encoder takes these inputs.
+    """
+    examples, source = prepared.examples, prepared.source
+    if source.features is None:
+        found = choose_source(source.dataset, "features", encoder=wishes.encoder, device=str(device))
+        assert found.features is not None  # of this kind
+        examples = gather_features(
+            found.features, features_form(found.features, prepared.rows), device
+        ).examples
+    return examples.fetch(torch.from_numpy(prepared.rows).to(device))
+
+
+def has_features(prepared: Prepared, wishes: Wishes) -> bool:
+    """Return whether there are features without a choice of ours: given, or of an encoder that was named."""
+    source = prepared.source
+    return source.features is not None or bool(source.dataset.features) or wishes.encoder is not None
+
+
 def evaluation_of(test: object, prepared: Prepared, wishes: Wishes, device: torch.device) -> Evaluation:
     """Return labelled rows that are not trained on.
 
