@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tamis.encoders import EncoderChoice
 
 # Part of the key of stages: change it when the arithmetic changes.
-_ARITHMETIC = 3
+_ARITHMETIC = 4
 
 
 def audit(

@@ -11,6 +11,8 @@ from tamis.auditing.rows import Rows
 from tamis.statistics.folds import assign_folds
 from tamis.statistics.logistic import CrossValidatedLogistic, standardise
 from tamis.statistics.mixup_mlp import mixup_mlp_probabilities
+from tamis.statistics.noise_fit import has_few_rows
+from tamis.statistics.prototypes import prototype_cosines
 from tamis.statistics.ridge import leave_one_out_ridge
 from tamis.statistics.temperature import fit_temperature, softmax_with_temperature
 from tamis.types import FloatArray, IntArray
@@ -33,6 +35,10 @@ class Probe(ABC):
     @abstractmethod
     def from_posteriors(self, targets: FloatArray) -> FloatArray:
         """Return (m, C) float32 log-probabilities, out of sample, learned from (m, C) posteriors."""
+
+    def further_evidence(self) -> list[FloatArray]:
+        """Return more log-probabilities from the given labels, to use beside: where rows are few."""
+        return []
 
 
 def choose_probe(features: FloatArray | None, rows: Rows) -> tuple[Probe | None, tuple[str, ...]]:
@@ -86,7 +92,8 @@ class _Ridge(Probe):
 class _CrossValidated(Probe):
     """Logistic regression or ridge regression first, networks on the posteriors.
 
-    Which of the two regressions is better depends on rows per feature; the labels tell.
+    Which of the two regressions is better depends on rows per feature; the labels tell. With few rows they
+    cannot tell it from noise, so both are evidence, and so are class prototypes, which need the fewest rows.
     """
 
     def __init__(self, features: FloatArray, rows: Rows) -> None:
@@ -98,12 +105,26 @@ class _CrossValidated(Probe):
         groups = np.where(groups >= 0, rank[inverse], -1)
         self._folds = assign_folds(rows.codes, groups, _N_FOLDS)
 
+        self._own = np.eye(len(rows.classes), dtype=np.float32)[rows.codes]
+        self._has_few_rows = has_few_rows(*self._own.shape)
+
     def from_given_labels(self) -> list[FloatArray]:
-        rows = self._rows
-        own = np.eye(len(rows.classes), dtype=np.float32)[rows.codes]
-        regression = CrossValidatedLogistic(standardise(self._features[rows.rows]), self._folds)
-        logistic: FloatArray = torch.log_softmax(regression.logits(own, "first round"), 1).numpy()
-        return [logistic, *_Ridge(self._features, rows).from_given_labels()]
+        ridge = _Ridge(self._features, self._rows).from_given_labels()
+        return ridge if self._has_few_rows else [self._logistic(), *ridge]
+
+    def further_evidence(self) -> list[FloatArray]:
+        return [self._prototypes(), self._logistic()] if self._has_few_rows else []
+
+    def _logistic(self) -> FloatArray:
+        regression = CrossValidatedLogistic(standardise(self._features[self._rows.rows]), self._folds)
+        found: FloatArray = torch.log_softmax(regression.logits(self._own, "first round"), 1).numpy()
+        return found
+
+    def _prototypes(self) -> FloatArray:
+        cosines = prototype_cosines(self._features[self._rows.rows], self._own, self._folds)
+        probs = softmax_with_temperature(cosines, fit_temperature(cosines, self._rows.codes))
+        found: FloatArray = np.log(np.maximum(probs, LEAST_PROB))
+        return found
 
     def from_posteriors(self, targets: FloatArray) -> FloatArray:
         # Networks would learn single wrong labels by heart; posteriors have few of them left.

@@ -13,8 +13,9 @@ import torch
 
 from tamis.errors import InputError
 from tamis.statistics.noise_direction import directedness, uniform_part
+from tamis.statistics.noise_fit import best_start, has_few_rows, maximise, objective, prior_for
+from tamis.statistics.noise_level import at_mean_level
 from tamis.statistics.noise_model import NoiseModel, centred, float64_tensor
-from tamis.statistics.noise_starts import confident_joint_start, nearly_clean_start
 from tamis.types import FloatArray, IntArray
 
 AMBIGUITY = 0.23
@@ -24,17 +25,11 @@ The given labels alone do not determine it: a label that is wrong where the clas
 one. The value was chosen on human labels of one image set (see docs/calibration.md); the interval of an audit
 spans half and one and a half times it."""
 
-_START_ROWS = 25_000  # to find out which start leads to the better optimum
 _FIT_ROWS = 50_000
 _DIRECTED = (0.45, 0.6)  # correlation: below nobody looked, above somebody did
+_DIRECTED_FEW = (0.3, 0.5)  # with few rows: the mean of the correlations of both fits
 _CHOICE_ROWS, _CHOICE_ITER = 12_500, 30
 _FIT_CELLS = 1_500_000  # rows x classes of the rows used for fitting
-_WEIGHT_PRIOR = 20.0
-_BIAS_PRIOR = 2.0
-_NOISE_PRIOR = 1.5
-_POOR_NOISE_PRIOR = 5.0
-_MIXING_ROWS = 50  # rows per cell of a (K, K) matrix, to correct the first evidence by one
-_NOISE_ROWS = 25  # rows per cell, to hold the transition by a weak prior and to start from the counts too
 
 
 def fit_noise_model(
@@ -87,16 +82,24 @@ def fit_noise_model(
     """
     rows, values = _checked(evidence, labels)
     pieces = [float64_tensor(e[rows]) for e in evidence]
+    prior = prior_for(pieces, values)
+
+    def settled(model: NoiseModel) -> NoiseModel:
+        return at_mean_level(model, pieces, values, prior) if has_few_rows(*pieces[0].shape) else model
+
     exponent = AMBIGUITY if ambiguity is None else ambiguity
-    begin = _best_start(pieces, values, exponent, max_iter) if start is None else start
-    model = _maximise(replace(begin, ambiguity=exponent), pieces, values, max_iter)
+    begin = best_start(pieces, values, exponent, max_iter) if start is None else start
+    model = settled(maximise(replace(begin, ambiguity=exponent), pieces, values, prior, max_iter))
     if ambiguity is not None:
         return model
-    blind = _maximise(replace(model, ambiguity=0.0), pieces, values, max_iter)
+    # With few rows the exponent can hide errors between single pairs of classes: start anew without it.
+    is_new = start is None and has_few_rows(*pieces[0].shape)
+    again = best_start(pieces, values, 0.0, max_iter) if is_new else replace(model, ambiguity=0.0)
+    blind = settled(maximise(again, pieces, values, prior, max_iter))
     trust = _trust(model, blind, pieces, values)
     if trust in {0.0, 1.0}:
         return model if trust else blind
-    return _maximise(replace(model, ambiguity=AMBIGUITY * trust), pieces, values, max_iter)
+    return settled(maximise(replace(model, ambiguity=AMBIGUITY * trust), pieces, values, prior, max_iter))
 
 
 def likeliest(alternatives: Sequence[Sequence[FloatArray]], labels: IntArray) -> int:
@@ -120,8 +123,9 @@ def likeliest(alternatives: Sequence[Sequence[FloatArray]], labels: IntArray) ->
         rows, codes = _checked(evidence, labels)
         step = -(-len(rows) // _CHOICE_ROWS)
         few, some = [float64_tensor(e[rows[::step]]) for e in evidence], codes[::step]
-        fit = _maximise(_best_start(few, some, AMBIGUITY, _CHOICE_ITER), few, some, _CHOICE_ITER)
-        values.append(_objective(fit, few, some))
+        prior = prior_for(few, some)
+        fit = maximise(best_start(few, some, AMBIGUITY, _CHOICE_ITER), few, some, prior, _CHOICE_ITER)
+        values.append(objective(fit, few, some, prior))
     return values.index(min(values))
 
 
@@ -150,7 +154,10 @@ def refit_class_weights(model: NoiseModel, evidence: Sequence[FloatArray], label
         mixing=torch.zeros_like(model.mixing),
         bias=torch.zeros_like(model.bias),
     )
-    return _maximise(fresh, [float64_tensor(e[rows]) for e in evidence], values, 100, noise_is_known=True)
+    pieces = [float64_tensor(e[rows]) for e in evidence]
+    # Evidence learned from posteriors need not predict the given labels: nothing is believed of its weights.
+    prior = replace(prior_for(pieces, values), sharpness=0.0)
+    return maximise(fresh, pieces, values, prior, 100, noise_is_known=True)
 
 
 def _trust(model: NoiseModel, blind: NoiseModel, evidence: list[torch.Tensor], labels: torch.Tensor) -> float:
@@ -158,12 +165,20 @@ def _trust(model: NoiseModel, blind: NoiseModel, evidence: list[torch.Tensor], l
 
     ``model`` is the fit with the usual exponent, ``blind`` the one with exponent 0.
     """
-    if _objective(model, evidence, labels) <= _objective(blind, evidence, labels):
+    prior = prior_for(evidence, labels)
+    if objective(model, evidence, labels, prior) <= objective(blind, evidence, labels, prior):
         return 1.0
     pieces = [centred(e) for e in evidence]
+    found = directedness(blind, pieces, labels)
+    if has_few_rows(*evidence[0].shape):
+        other = directedness(model, pieces, labels)
+        if found is None or other is None:
+            return 1.0
+        # Few wrong labels blur the one; the exponent itself leans the other.
+        low, high = _DIRECTED_FEW
+        return min(1.0, max(0.0, ((found + other) / 2 - low) / (high - low)))
     # 1 up to a uniform share of 35 %, 0 from 55 %.
     trust = (0.55 - uniform_part(model, pieces, labels)) / 0.2
-    found = directedness(blind, pieces, labels)
     if found is not None:
         low, high = _DIRECTED
         trust = min(trust, (found - low) / (high - low))
@@ -191,109 +206,3 @@ def _checked(evidence: Sequence[FloatArray], labels: IntArray) -> tuple[IntArray
         # Evenly spaced; canonical order is random with respect to everything that matters.
         rows = rows[torch.linspace(0, len(rows) - 1, most, dtype=torch.float64).round().long().numpy()]
     return rows, torch.from_numpy(labels[rows]).long()
-
-
-def _rows_per_cell(n_rows: int, n_classes: int) -> float:
-    return n_rows / n_classes**2
-
-
-def _best_start(
-    evidence: list[torch.Tensor], labels: torch.Tensor, ambiguity: float, max_iter: int
-) -> NoiseModel:
-    """Return the start whose optimum is the best on a part of the rows, or that optimum.
-
-    Nearly clean labels first. With rows enough also the confident joint: without it, noise between single
-    pairs of classes is not found, but with few rows it leads to optima that take uncertainty for noise.
-    """
-    joint = confident_joint_start(evidence, labels, ambiguity)
-    starts = [nearly_clean_start(joint)]
-    if _rows_per_cell(len(labels), evidence[0].shape[1]) >= _NOISE_ROWS:
-        starts.append(joint)
-    step = -(-len(labels) // _START_ROWS)
-    if len(starts) == 1 and step == 1:
-        return starts[0]
-    few, values = [e[::step] for e in evidence], labels[::step]
-    fits = [_maximise(each, few, values, max_iter) for each in starts]
-    return min(fits, key=lambda fit: _objective(fit, few, values))
-
-
-class _Parameters:
-    """The tensors that are fitted, and the model they make."""
-
-    def __init__(self, model: NoiseModel, n_rows: int) -> None:
-        per_cell = _rows_per_cell(n_rows, len(model.affinity))
-        self._is_mixed = per_cell >= _MIXING_ROWS
-        self._noise_prior = _NOISE_PRIOR if per_cell >= _NOISE_ROWS else _POOR_NOISE_PRIOR
-        self._off_diagonal = 1 - torch.eye(len(model.affinity), dtype=torch.float64)
-        self._ambiguity = model.ambiguity
-        self.weights, self.mixing, self.bias, self.uniform = (
-            part.clone() for part in (model.weights, model.mixing, model.bias, model.uniform_logit)
-        )
-        self.level = model.affinity.diagonal().mean().clone()  # () shared part of the diagonal
-        self.own = (model.affinity.diagonal() - self.level).clone()  # (K,) deviations of classes
-        self.off = model.affinity * self._off_diagonal
-
-    def free(self, *, noise_is_known: bool) -> list[torch.Tensor]:
-        """Return the tensors to fit, ready for gradients."""
-        chosen = [self.weights, self.bias]
-        if not noise_is_known:
-            chosen += [self.level, self.own, self.off, self.uniform]
-            chosen += [self.mixing] if self._is_mixed else []
-        return [parameter.requires_grad_() for parameter in chosen]
-
-    def model(self) -> NoiseModel:
-        """Return the model of the present values."""
-        affinity = self.off * self._off_diagonal + torch.diag(self.level + self.own)
-        return NoiseModel(self.weights, self.mixing, self.bias, affinity, self.uniform, self._ambiguity)
-
-    def penalty(self) -> torch.Tensor:
-        """Return twice the negative logarithm of the prior."""
-        penalty = _WEIGHT_PRIOR * (self.mixing**2).sum() + _BIAS_PRIOR * (self.bias**2).sum()
-        deviations = (self.own**2).sum() + ((self.off * self._off_diagonal) ** 2).sum()
-        return penalty + self._noise_prior * deviations
-
-
-def _objective(model: NoiseModel, evidence: list[torch.Tensor], labels: torch.Tensor) -> float:
-    """Return the negative log-posterior of a model per row; lower is better."""
-    fitted = torch.logsumexp(model.log_joint([centred(e) for e in evidence], labels), 1).mean()
-    return float(_Parameters(model, len(labels)).penalty() / (2 * len(labels)) - fitted)
-
-
-def _maximise(
-    model: NoiseModel,
-    evidence: list[torch.Tensor],
-    labels: torch.Tensor,
-    max_iter: int,
-    *,
-    noise_is_known: bool = False,
-) -> NoiseModel:
-    pieces = [centred(e) for e in evidence]
-    parameters = _Parameters(model, len(labels))
-    solver = torch.optim.LBFGS(
-        parameters.free(noise_is_known=noise_is_known),
-        max_iter=max_iter,
-        max_eval=2 * max_iter,
-        history_size=20,
-        tolerance_grad=1e-6,
-        tolerance_change=1e-9,
-        line_search_fn="strong_wolfe",
-    )
-
-    def closure() -> torch.Tensor:
-        solver.zero_grad()
-        log_likelihood = torch.logsumexp(parameters.model().log_joint(pieces, labels), 1).mean()
-        value = parameters.penalty() / (2 * len(labels)) - log_likelihood
-        value.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
-        return value
-
-    solver.step(closure)  # type: ignore[no-untyped-call]  # torch does not annotate it
-    with torch.no_grad():
-        fitted = parameters.model()
-    return replace(
-        fitted,
-        weights=fitted.weights.detach(),
-        mixing=fitted.mixing.detach(),
-        bias=fitted.bias.detach(),
-        affinity=fitted.affinity.detach(),
-        uniform_logit=fitted.uniform_logit.detach(),
-    )

@@ -1,0 +1,219 @@
+"""The fit of a noise model to given labels: its free parameters, their priors, and where the fit starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from tamis.statistics.noise_model import NoiseModel, centred
+from tamis.statistics.noise_starts import confident_joint_start, nearly_clean_start
+
+_START_ROWS = 25_000  # to find out which start leads to the better optimum
+_MANY_ROWS = 50  # per cell of a (K, K) matrix
+_BIAS_PRIOR = 2.0
+_MIXING_PRIOR = 20.0
+_NOISE_PRIOR = 1.5
+_FEW_NOISE_PRIOR, _FEW_NOISE_SCALE = 7.0, 0.5
+_SHARPNESS_PRIOR = 4.0
+_BLIND_LOGIT = -12.0  # of u where it is held at nothing
+
+
+def has_few_rows(n_rows: int, n_classes: int) -> bool:
+    """Say whether there are fewer than 50 rows for each cell of a (K, K) matrix."""
+    return n_rows < _MANY_ROWS * n_classes**2
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is believed of the parameters before the labels are seen; all precisions.
+
+    Attributes
+    ----------
+    mixing : float
+        Of the correction of the first evidence.
+    noise : float
+        Of the confusions: deviations of log A from one value on the diagonal and one beside it.
+    scale : float or None
+        Beyond this size a deviation beside the diagonal is little less probable than at it (Student's t):
+        most pairs of classes are not confused, a few may be confused often. None = normal.
+    sharpness : float
+        Of the logarithm of the sum of the weights, around ``log_sharpness``: at first evidence is believed
+        as far as it predicts the given labels.
+    log_sharpness : float
+    """
+
+    mixing: float
+    noise: float
+    scale: float | None = None
+    sharpness: float = 0.0
+    log_sharpness: float = 0.0
+
+
+def prior_for(evidence: Sequence[torch.Tensor], labels: torch.Tensor) -> Prior:
+    """Return the prior for this many rows and classes.
+
+    Parameters
+    ----------
+    evidence : sequence of (n, K) float64 tensors
+    labels : (n,) int64 tensor
+    """
+    n_rows, n_classes = evidence[0].shape
+    if not has_few_rows(n_rows, n_classes):
+        return Prior(_MIXING_PRIOR, _NOISE_PRIOR)
+    # What a matrix may correct fades with the square of the rows that each cell can be learned from.
+    mixing = _MIXING_PRIOR * (_MANY_ROWS * n_classes**2 / n_rows) ** 2
+    sharpness = _log_sharpness(evidence, labels)
+    return Prior(mixing, _FEW_NOISE_PRIOR, _FEW_NOISE_SCALE, _SHARPNESS_PRIOR, sharpness)
+
+
+def _log_sharpness(evidence: Sequence[torch.Tensor], labels: torch.Tensor) -> float:
+    """Return the logarithm of the sum of the weights with which the evidence predicts the labels best."""
+    pieces = [centred(e) for e in evidence]
+    weights = torch.full((len(pieces),), 1 / len(pieces), dtype=torch.float64).requires_grad_()
+    solver = torch.optim.LBFGS([weights], max_iter=50, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        solver.zero_grad()
+        logits = sum((w * e for w, e in zip(weights, pieces, strict=True)), torch.zeros_like(pieces[0]))
+        # The second term: evidence that separates the labels would have no best weight.
+        value = torch.nn.functional.cross_entropy(logits, labels) + 1e-3 * (weights**2).sum()
+        value.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        return value
+
+    solver.step(closure)  # type: ignore[no-untyped-call]  # torch does not annotate it
+    return math.log(max(float(weights.detach().sum()), 1e-6))
+
+
+class _Parameters:
+    """The tensors that are fitted, and the model they make."""
+
+    def __init__(self, model: NoiseModel, prior: Prior) -> None:
+        self._prior = prior
+        self._off_diagonal = 1 - torch.eye(len(model.affinity), dtype=torch.float64)
+        self._ambiguity = model.ambiguity
+        self.weights, self.mixing, self.bias, self.uniform = (
+            part.clone() for part in (model.weights, model.mixing, model.bias, model.uniform_logit)
+        )
+        self.level = model.affinity.diagonal().mean().clone()  # () shared part of the diagonal
+        self.own = (model.affinity.diagonal() - self.level).clone()  # (K,) deviations of classes
+        self.off = model.affinity * self._off_diagonal
+
+    def free(self, *, noise_is_known: bool, level_is_known: bool) -> list[torch.Tensor]:
+        """Return the tensors to fit, ready for gradients."""
+        chosen = [self.weights, self.bias]
+        if not noise_is_known:
+            chosen += [self.mixing, self.own, self.off]
+            chosen += [] if level_is_known else [self.level, self.uniform]
+        return [parameter.requires_grad_() for parameter in chosen]
+
+    def model(self) -> NoiseModel:
+        """Return the model of the present values."""
+        affinity = self.off * self._off_diagonal + torch.diag(self.level + self.own)
+        return NoiseModel(self.weights, self.mixing, self.bias, affinity, self.uniform, self._ambiguity)
+
+    def penalty(self) -> torch.Tensor:
+        """Return twice the negative logarithm of the prior."""
+        prior = self._prior
+        off = (self.off * self._off_diagonal) ** 2
+        if prior.scale is not None:
+            off = prior.scale**2 * torch.log1p(off / prior.scale**2)
+        penalty = prior.mixing * (self.mixing**2).sum() + _BIAS_PRIOR * (self.bias**2).sum()
+        penalty = penalty + prior.noise * ((self.own**2).sum() + off.sum())
+        if not prior.sharpness:
+            return penalty
+        sharpness = torch.log(self.weights.sum().clamp(min=1e-6)) - prior.log_sharpness
+        return penalty + prior.sharpness * sharpness**2
+
+
+def objective(
+    model: NoiseModel, evidence: Sequence[torch.Tensor], labels: torch.Tensor, prior: Prior
+) -> float:
+    """Return the negative log-posterior of a model per row; lower is better."""
+    fitted = torch.logsumexp(model.log_joint([centred(e) for e in evidence], labels), 1).mean()
+    return float(_Parameters(model, prior).penalty() / (2 * len(labels)) - fitted)
+
+
+def maximise(
+    model: NoiseModel,
+    evidence: Sequence[torch.Tensor],
+    labels: torch.Tensor,
+    prior: Prior,
+    max_iter: int,
+    *,
+    noise_is_known: bool = False,
+    level_is_known: bool = False,
+) -> NoiseModel:
+    """Return the model at the posterior's maximum uphill of the given one, by L-BFGS.
+
+    Parameters
+    ----------
+    model : NoiseModel
+        The start; its ambiguity stays.
+    evidence : sequence of (n, K) float64 tensors
+    labels : (n,) int64 tensor
+    prior : Prior
+    max_iter : int
+    noise_is_known : bool
+        Fit weights and bias only.
+    level_is_known : bool
+        Keep the shared part of the diagonal, and u.
+    """
+    pieces = [centred(e) for e in evidence]
+    parameters = _Parameters(model, prior)
+    solver = torch.optim.LBFGS(
+        parameters.free(noise_is_known=noise_is_known, level_is_known=level_is_known),
+        max_iter=max_iter,
+        max_eval=2 * max_iter,
+        history_size=20,
+        tolerance_grad=1e-6,
+        tolerance_change=1e-9,
+        line_search_fn="strong_wolfe",
+    )
+
+    def closure() -> torch.Tensor:
+        solver.zero_grad()
+        log_likelihood = torch.logsumexp(parameters.model().log_joint(pieces, labels), 1).mean()
+        value = parameters.penalty() / (2 * len(labels)) - log_likelihood
+        value.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        return value
+
+    solver.step(closure)  # type: ignore[no-untyped-call]  # torch does not annotate it
+    with torch.no_grad():
+        fitted = parameters.model()
+    return replace(
+        fitted,
+        weights=fitted.weights.detach(),
+        mixing=fitted.mixing.detach(),
+        bias=fitted.bias.detach(),
+        affinity=fitted.affinity.detach(),
+        uniform_logit=fitted.uniform_logit.detach(),
+    )
+
+
+def best_start(
+    evidence: Sequence[torch.Tensor], labels: torch.Tensor, ambiguity: float, max_iter: int
+) -> NoiseModel:
+    """Return the better of two optima on a part of the rows: from nearly clean labels, or the joint.
+
+    Without the confident joint noise between single pairs of classes is not found; without nearly clean
+    labels uncertainty is taken for noise.
+    """
+    joint = confident_joint_start(evidence, labels, ambiguity)
+    step = -(-len(labels) // _START_ROWS)
+    few, values = [e[::step] for e in evidence], labels[::step]
+    prior = prior_for(few, values)
+    fits = [maximise(each, few, values, prior, max_iter) for each in (nearly_clean_start(joint), joint)]
+    return min(fits, key=lambda fit: objective(fit, few, values, prior))
+
+
+def with_level(model: NoiseModel, level: float) -> NoiseModel:
+    """Return the model with another shared part of the diagonal, and without the uniform part."""
+    shift = level - model.affinity.diagonal().mean()
+    return replace(
+        model,
+        affinity=model.affinity + shift * torch.eye(len(model.affinity), dtype=torch.float64),
+        uniform_logit=torch.tensor(_BLIND_LOGIT, dtype=torch.float64),
+    )
