@@ -133,7 +133,8 @@ def select_by_features(
     Examples
     --------
     >>> features = np.array([[1.0, 0.0], [0.9, 0.1], [0.8, 0.1], [0.0, 1.0], [0.1, 0.9], [0.1, 0.8]])
-    >>> select_by_features(features, np.array([0, 0, 1, 1, 1, 1]), 2, SelectionRules(n_neighbors=2))
+    >>> rules = SelectionRules(n_neighbors=2, theta_gmm=0.0)
+    >>> select_by_features(features, np.array([0, 0, 1, 1, 1, 1]), 2, rules)
     array([ True,  True, False,  True,  True,  True])
     """
     rules = rules or SelectionRules()
