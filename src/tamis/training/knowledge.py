@@ -15,7 +15,7 @@ from tamis.auditing import Audit, audit
 from tamis.detectors import DETECTORS
 from tamis.errors import InputError, TamisError
 from tamis.training.source import Source
-from tamis.types import BoolArray
+from tamis.types import BoolArray, FloatArray
 
 Selection: TypeAlias = "npt.ArrayLike | Audit | str | os.PathLike[str] | None"
 """A mask of rows, an audit, its run folder, "audit", "clipcleaner", or a detector of features by name."""
@@ -111,6 +111,18 @@ class Knowledge:
             prompts=self._prompts if zero_shot else None,  # type: ignore[arg-type]
             out=self._folder,
         )
+
+    def known_label_scores(self) -> FloatArray | None:
+        """Return the probability that each given label is right, (n,), where an audit is there already.
+
+        Rows that it did not assess get the mean of the others. None without an audit: none is made for this.
+        """
+        if self._audit is None:
+            return None
+        column = self._audit.issues.column("label_score").to_numpy(zero_copy_only=False)
+        scores = np.asarray(column, dtype=np.float64)
+        is_known = ~np.isnan(scores)
+        return np.where(is_known, scores, scores[is_known].mean()) if is_known.any() else None
 
     def noise_rate(self) -> float:
         """Return the audit's estimate of the share of wrong labels.
