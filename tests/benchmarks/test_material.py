@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tamis.benchmarks.candidates import applicable, needs
-from tamis.benchmarks.config import DataConfig, NoiseConfig, parse_config
+from tamis.benchmarks.config import DataConfig, NoiseConfig
+from tamis.benchmarks.reading import parse_config
 from tamis.benchmarks.detection import settings
 from tamis.benchmarks.material import gather, offered_inputs
 from tamis.benchmarks.planting import plant

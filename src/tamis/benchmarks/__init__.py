@@ -1,4 +1,6 @@
-"""Benchmarks from a configuration file: data x noise x detectors x seeds, resumable, one table.
+"""Benchmarks from a configuration file: data x noise x candidates x seeds, resumable, one table.
+
+Candidates are detectors (``task = "detection"``) or training methods (``task = "training"``).
 
 Examples
 --------
@@ -11,7 +13,19 @@ Examples
 
 from __future__ import annotations
 
-from tamis.benchmarks.config import BenchConfig, parse_config, read_config
+from tamis.benchmarks.config import BenchConfig
 from tamis.benchmarks.detection import run_detection
+from tamis.benchmarks.reading import parse_config, read_config
+from tamis.benchmarks.run_folder import Bench
+from tamis.benchmarks.training.bench import run_training
+from tamis.benchmarks.training.config import TrainingConfig
 
-__all__ = ["BenchConfig", "parse_config", "read_config", "run_detection"]
+__all__ = [
+    "Bench",
+    "BenchConfig",
+    "TrainingConfig",
+    "parse_config",
+    "read_config",
+    "run_detection",
+    "run_training",
+]

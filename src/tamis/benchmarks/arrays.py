@@ -1,4 +1,4 @@
-"""Arrays named in a configuration: ``file.npy``, ``file.npz:array``, ``file.parquet:column``."""
+"""Arrays named in a configuration: ``file.npy``, ``file.npz:array``, ``file.parquet:column``, IDX files."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tamis.benchmarks.idx import SUFFIXES, check_idx, read_idx
 from tamis.data.array_files import ArrayArchive, load_array
 from tamis.errors import InputError
 
 
 class Place(NamedTuple):
-    """Where an array stands: its file, and its name in there ("" in a ``.npy`` file)."""
+    """Where an array stands: its file, and its name in there ("" in a file of one array)."""
 
     path: Path
     name: str
@@ -27,6 +28,9 @@ def find_array(where: str) -> Place:
     InputError
         If the file, the array or the column does not exist, or the file is of another kind.
     """
+    if where.endswith(SUFFIXES):
+        check_idx(Path(where))
+        return Place(Path(where), "")
     head, _, tail = where.rpartition(":")
     path, name = (Path(where), "") if where.endswith(".npy") else (Path(head), tail)
     if path.suffix not in {".npy", ".npz", ".parquet"} or (path.suffix != ".npy" and not name):
@@ -48,6 +52,8 @@ def read_array(where: str) -> npt.NDArray[np.generic]:
     path, name = find_array(where)
     if path.suffix == ".npy":
         return load_array(path)
+    if not name:
+        return read_idx(path)
     if path.suffix == ".npz":
         return np.asarray(ArrayArchive(path)[name])
     import pyarrow.parquet as pq

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tomllib
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from tamis.errors import InputError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 ARRAYS = ("features", "second_features", "pred_probs", "answers", "labels", "truth", "is_wrong")
 """Keys of a data set that name arrays."""
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Refuses keys it does not know; its values cannot be changed."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class DataConfig(_Strict):
+class DataConfig(Strict):
     """One data set; arrays are written ``file.npy``, ``file.npz:array`` or ``file.parquet:column``.
 
     Attributes
@@ -95,7 +92,7 @@ class DataConfig(_Strict):
                 )
 
 
-class NoiseConfig(_Strict):
+class NoiseConfig(Strict):
     """Label errors to plant; one trial per seed.
 
     Attributes
@@ -119,7 +116,7 @@ class NoiseConfig(_Strict):
         )
 
 
-class BenchConfig(_Strict):
+class BenchConfig(Strict):
     """A detection benchmark.
 
     Attributes
@@ -148,16 +145,14 @@ class BenchConfig(_Strict):
 
     @model_validator(mode="after")
     def _fits_together(self) -> BenchConfig:
-        lists: dict[str, list[str]] = {
-            "data names": [data.name for data in self.data],
-            "noises": [noise.name for noise in self.noise],
-            "seeds": [str(seed) for seed in self.seeds],
-            "names of peers": [peer.rpartition(":")[2] for peer in self.peers],
-        }
-        for key, found in lists.items():
-            twice = sorted({each for each in found if found.count(each) > 1})
-            if twice:
-                raise ValueError(f"{key} must differ; {', '.join(twice)} occurs more than once")
+        refuse_twins(
+            {
+                "data names": [data.name for data in self.data],
+                "noises": [noise.name for noise in self.noise],
+                "seeds": [str(seed) for seed in self.seeds],
+                "names of peers": [peer.rpartition(":")[2] for peer in self.peers],
+            }
+        )
         for peer in self.peers:
             if ".py:" not in peer:
                 raise ValueError(f"peer {peer!r} names no function; write file.py:function")
@@ -174,60 +169,9 @@ class BenchConfig(_Strict):
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def parse_config(values: Mapping[str, object], *, name: str = "configuration") -> BenchConfig:
-    """Return the checked configuration.
-
-    Raises
-    ------
-    InputError
-        Names every value that is missing, unknown or out of range.
-    """
-    try:
-        return BenchConfig.model_validate(values)
-    except ValidationError as error:
-        lines = [_line(each["loc"], each["msg"]) for each in error.errors()]
-        raise InputError(f"{name}: " + "; ".join(lines)) from error
-
-
-def read_config(path: str | Path) -> BenchConfig:
-    """Return the configuration of a TOML file; ``$NAME`` in paths is replaced by the environment.
-
-    Relative paths count from the file's folder.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, is no TOML, names an environment variable that is not set, or
-        `parse_config` refuses it.
-    """
-    path = Path(path)
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); pass a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no TOML: {error}") from error
-    folder = path.absolute().parent
-    data = values.get("data")
-    for each in data if isinstance(data, list) else []:
-        for key in ARRAYS if isinstance(each, dict) else ():
-            if isinstance(each.get(key), str):
-                each[key] = _located(each[key], folder, path)
-    peers = values.get("peers")
-    if isinstance(peers, list):
-        values["peers"] = [_located(peer, folder, path) if isinstance(peer, str) else peer for peer in peers]
-    return parse_config(values, name=str(path))
-
-
-def _line(location: tuple[int | str, ...], message: str) -> str:
-    said = message.removeprefix("Value error, ")
-    return f"{'.'.join(map(str, location))}: {said}" if location else said
-
-
-def _located(value: str, folder: Path, config: Path) -> str:
-    expanded = os.path.expandvars(value)
-    if "$" in expanded:
-        raise InputError(
-            f"{config}: {value!r} names an environment variable that is not set; set it, or write the path"
-        )
-    return str(folder / expanded)
+def refuse_twins(lists: Mapping[str, Sequence[str]]) -> None:
+    """Raise `ValueError` where a list, named by its key, holds something twice."""
+    for key, found in lists.items():
+        twice = sorted({each for each in found if found.count(each) > 1})
+        if twice:
+            raise ValueError(f"{key} must differ; {', '.join(twice)} occurs more than once")

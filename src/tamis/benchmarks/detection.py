@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -18,14 +14,21 @@ from tamis.benchmarks.config import BenchConfig, DataConfig, NoiseConfig
 from tamis.benchmarks.machine import machine
 from tamis.benchmarks.material import Material, gather, offered_inputs
 from tamis.benchmarks.planting import check_noise
+from tamis.benchmarks.run_folder import (
+    Bench,
+    Claim,
+    claim_folder,
+    file_digest,
+    finished_row,
+    input_digests,
+    remove_leftovers,
+    trial_name,
+)
 from tamis.benchmarks.table import detection_table
-from tamis.benchmarks.trial import FAILED, Row, run_trial
-from tamis.errors import InputError, RunError
+from tamis.benchmarks.trial import Row, run_trial
+from tamis.errors import InputError
 from tamis.progress import track
-from tamis.runs import read_json, versions, write_json, write_text
-
-_FORMAT = 1
-_CONTENT = {"run.json", "results.json", "table.md", "trials"}
+from tamis.runs import versions, write_json, write_text
 
 
 class Setting(NamedTuple):
@@ -34,21 +37,6 @@ class Setting(NamedTuple):
     data: DataConfig
     noise: NoiseConfig | None
     seed: int
-
-
-class Bench(NamedTuple):
-    """What a finished benchmark leaves.
-
-    Attributes
-    ----------
-    rows : list of mapping
-        One a trial, in the order of the configuration.
-    folder : Path
-        Holds ``results.json``, ``table.md``, ``run.json`` and the folder ``trials``.
-    """
-
-    rows: list[Row]
-    folder: Path
 
 
 def settings(config: BenchConfig) -> Iterator[Setting]:
@@ -83,14 +71,15 @@ def run_detection(config: BenchConfig, out: Path) -> Bench:
         If the folder holds the benchmark of another configuration or of other data.
     """
     plan = _plan(config)
-    _claim(out, config)
+    inputs = input_digests(find_array(where).path for data in config.data for where in data.arrays())
+    claim_folder(out, Claim(config.model_dump(mode="json"), config.digest(), inputs))
     rows: list[Row] = []
     with track("benchmark", len(plan), unit="trials") as advance:
         for setting, trials in groupby(plan, key=lambda trial: trial[0]):
             material: Material | None = None
             for _, name in trials:
                 path = out / "trials" / f"{_key(setting, name)}.json"
-                row = _finished(path)
+                row = finished_row(path)
                 if row is None:
                     material = gather(*setting) if material is None else material
                     row = _head(setting, name, material)
@@ -100,8 +89,7 @@ def run_detection(config: BenchConfig, out: Path) -> Bench:
                 advance(1)
     write_json(out / "results.json", {"rows": rows, "machine": machine(), "versions": versions()})
     write_text(out / "table.md", detection_table(config, rows))
-    for left in (*out.glob(".*.tmp.*"), *out.glob("trials/.*.tmp.*")):
-        left.unlink(missing_ok=True)  # of a run that was killed while writing
+    remove_leftovers(out)
     return Bench(rows, out)
 
 
@@ -125,53 +113,6 @@ def _plan(config: BenchConfig) -> list[tuple[Setting, str]]:
     return plan
 
 
-def _claim(out: Path, config: BenchConfig) -> None:
-    content = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
-    path = out / "run.json"
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out is {out}, a file; pass a folder")
-    if any(name not in _CONTENT and not name.startswith(".") for name in content):
-        raise InputError(
-            f"--out is {out}, a folder with other content; pass a new folder or that of a benchmark"
-        )
-    inputs = _input_digests(config)
-    found: dict[str, object] = {}
-    with suppress(RunError):  # damaged: written anew
-        found = read_json(path) if path.exists() else {}
-    if found and found.get("command") != "bench":
-        raise InputError(f"--out is {out}, the run of another command; pass a new folder")
-    if found and found.get("config_digest") != config.digest():
-        raise RunError(f"{out} holds the benchmark of another configuration; pass another folder with --out")
-    if found and found.get("inputs") != inputs:
-        raise RunError(
-            f"{out} holds a benchmark of arrays that have changed since; pass another folder with --out"
-        )
-    if not found:
-        write_json(
-            path,
-            {
-                "command": "bench",
-                "format": _FORMAT,
-                "config": config.model_dump(mode="json"),
-                "config_digest": config.digest(),
-                "inputs": inputs,
-                "started": datetime.now(UTC).isoformat(timespec="seconds"),
-                "machine": machine(),
-                "versions": versions(),
-            },
-        )
-
-
-def _input_digests(config: BenchConfig) -> dict[str, str]:
-    paths = sorted({find_array(where).path for data in config.data for where in data.arrays()})
-    return {str(path): _file_digest(path) for path in paths}
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
 def _head(setting: Setting, name: str, material: Material) -> Row:
     planted = material.planted
     return {
@@ -192,28 +133,13 @@ def _short(name: str) -> str:
 
 
 def _key(setting: Setting, name: str) -> str:
-    """Return a file name that a person can read, made unique by a hash of everything the trial depends on."""
+    """Return the file name of a trial: it changes with everything the trial depends on."""
     noise = None if setting.noise is None else setting.noise.model_dump(mode="json")
-    code = _file_digest(Path(name.rpartition(":")[0])) if ".py:" in name else None
+    code = file_digest(Path(name.rpartition(":")[0])) if ".py:" in name else None
     text = json.dumps([setting.data.model_dump(mode="json"), noise, setting.seed, name, code], sort_keys=True)
-    parts: Sequence[str] = [
+    parts = [
         _short(name),
         setting.data.name,
         *([] if setting.noise is None else [setting.noise.name, f"seed{setting.seed}"]),
     ]
-    readable = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", part)[:40] for part in parts)
-    return f"{readable}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
-
-
-def _finished(path: Path) -> Row | None:
-    """Return the row of a trial that needs no repetition."""
-    if not path.exists():
-        return None
-    try:
-        row = read_json(path)
-    except RunError:
-        return None
-    if row.get("outcome", FAILED) == FAILED or "candidate" not in row:
-        return None
-    # Written by `write_json` from cells only.
-    return {key: value for key, value in row.items() if value is None or isinstance(value, str | int | float)}
+    return trial_name(parts, text)

@@ -70,12 +70,13 @@ def _send(name: str, material: Material, sender: connection.Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Candidates that start processes do it in their own usual way, not in the way this one was started.
     multiprocessing.set_start_method(None, force=True)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     sender.send(_run(name, material))
     sender.close()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Wait for the parent's end, and end with it; for a thread of a child process."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])

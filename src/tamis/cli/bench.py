@@ -13,6 +13,7 @@ EXAMPLES = """\b
 Examples:
   tamis bench detection.toml
   tamis bench detection.toml --out runs/bench-detection --json
+  tamis bench training.toml
 """
 
 
@@ -25,16 +26,18 @@ def run(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare detectors on data whose wrong labels are known.
+    """Compare detectors, or training methods, on data whose wrong labels are known.
 
-    Runs data x noise x seeds x detectors as the file says and writes results.json and table.md. Interrupted,
-    it continues when the same command is run again.
+    Runs data x noise x seeds x detectors (or methods x learning rates) as the file says and writes
+    results.json, table.md and, of trainings, curves. Interrupted, it continues when the same command is run
+    again.
     """
-    from tamis.benchmarks import read_config, run_detection
+    from tamis.benchmarks import BenchConfig, read_config, run_detection, run_training
     from tamis.cli.screen import Screen
 
     screen = Screen(as_json=as_json)
-    bench = run_detection(read_config(config), out or Path("runs") / f"bench-{config.stem}")
+    asked, folder = read_config(config), out or Path("runs") / f"bench-{config.stem}"
+    bench = run_detection(asked, folder) if isinstance(asked, BenchConfig) else run_training(asked, folder)
     outcomes = [row["outcome"] for row in bench.rows]
     n_refused, n_failed = outcomes.count("refused"), outcomes.count("failed")
     screen.line((bench.folder / "table.md").read_text(encoding="utf-8"))

@@ -1,0 +1,218 @@
+"""The data of a trial: inputs, noisy labels with their truth, a noisy held-out part, a clean test part."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from tamis.backbones import InputKind
+from tamis.benchmarks.arrays import read_array
+from tamis.benchmarks.config import NoiseConfig
+from tamis.benchmarks.planting import Planted, plant
+from tamis.benchmarks.training.config import TrainingDataConfig
+from tamis.data import Dataset, from_arrays
+from tamis.data.decoding import decode_image
+from tamis.errors import InputError
+from tamis.noise import NOISE_MODELS
+from tamis.types import BoolArray, FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of a data set.
+
+    Attributes
+    ----------
+    inputs : (n, d) float32 or (n, 3, height, width) uint8 tensor
+        Features have mean 0 and standard deviation 1 over the training part.
+    given, truth : (n,) int64 arrays
+    """
+
+    inputs: Tensor
+    given: IntArray
+    truth: IntArray
+
+    @property
+    def is_wrong(self) -> BoolArray:
+        """(n,) bool: rows whose given label is wrong."""
+        wrong: BoolArray = self.given != self.truth
+        return wrong
+
+
+@dataclass(frozen=True)
+class TrainingMaterial:
+    """What a trial is run on.
+
+    Attributes
+    ----------
+    kind : {"features", "image"}
+    train, held, test : Part
+        To train on; held out, with labels as noisy; with right labels.
+    n_classes : int
+    planted : Planted or None
+    features : (n, d) float32 array or None
+        Of the training part, as they were.
+    """
+
+    kind: InputKind
+    train: Part
+    held: Part
+    test: Part
+    n_classes: int
+    planted: Planted | None = None
+    features: FloatArray | None = None
+    _datasets: dict[str, Dataset] = field(default_factory=dict, repr=False)
+
+    @property
+    def realised_rate(self) -> float:
+        """Share of wrong labels in the training part."""
+        return float(self.train.is_wrong.mean())
+
+    def dataset(self) -> Dataset:
+        """Return the training part as an audit takes it."""
+        if not self._datasets:
+            names = list(range(self.n_classes))
+            if self.features is None:
+                pixels = np.ascontiguousarray(self.train.inputs.numpy().transpose(0, 2, 3, 1))
+                made = from_arrays(images=pixels, labels=self.train.given, class_names=names)
+            else:
+                made = from_arrays(self.features, self.train.given, class_names=names)
+            self._datasets["train"] = made
+        return self._datasets["train"]
+
+
+def gather_training(
+    data: TrainingDataConfig, noise: NoiseConfig | None, seed: int, validation: float
+) -> TrainingMaterial:
+    """Read the arrays, plant the noise, hold rows out.
+
+    Raises
+    ------
+    InputError
+        If an array cannot be read, lengths differ, codes are out of range, or the noise model refuses the
+        labels.
+    """
+    truth = _codes(data, "truth", data.rows)
+    test_truth = _codes(data, "test_labels", data.test_rows)
+    inputs, test_inputs = _inputs(data, test=False), _inputs(data, test=True)
+    planted = None
+    if data.labels is None:
+        assert noise is not None  # the configuration was checked
+        planted = _planted(data, noise, truth, seed, inputs)
+        given = planted.labels
+    else:
+        given = _codes(data, "labels", data.rows)
+    _check_lengths(data, {"truth": truth, "labels": given, data.kind: inputs}, "rows")
+    _check_lengths(data, {"test_labels": test_truth, f"test {data.kind}": test_inputs}, "test_rows")
+    n_classes = 1 + int(max(truth.max(), given.max(), test_truth.max()))
+    rows, held = split_rows(given, validation)
+    raw = inputs[rows].astype(np.float32) if data.kind == "features" else None
+    if data.kind == "features":
+        mean, std = _scales(inputs[rows])
+        inputs, test_inputs = ((part.astype(np.float32) - mean) / std for part in (inputs, test_inputs))
+    return TrainingMaterial(
+        data.kind,
+        Part(_tensor(inputs[rows]), given[rows], truth[rows]),
+        Part(_tensor(inputs[held]), given[held], truth[held]),
+        Part(_tensor(test_inputs), test_truth, test_truth),
+        n_classes,
+        planted,
+        raw,
+    )
+
+
+def split_rows(given: IntArray, validation: float) -> tuple[IntArray, IntArray]:
+    """Return rows to train on and rows held out, both ascending: the same share of every given class.
+
+    Examples
+    --------
+    >>> rows, held = split_rows(np.arange(20) % 2, 0.1)
+    >>> len(rows), sorted(held % 2)
+    (18, [0, 1])
+    """
+    draws = np.random.default_rng([len(given), 1]).random(len(given))
+    held: list[int] = []
+    for code in np.unique(given):
+        own = np.flatnonzero(given == code)
+        held += own[np.argsort(draws[own], kind="stable")][: round(validation * len(own))].tolist()
+    if not held or len(held) == len(given):
+        raise InputError(f"validation is {validation}, which leaves no rows of {len(given)} on one side")
+    chosen = np.sort(np.array(held, dtype=np.int64))
+    return np.setdiff1d(np.arange(len(given)), chosen), chosen
+
+
+def _planted(
+    data: TrainingDataConfig,
+    noise: NoiseConfig,
+    truth: IntArray,
+    seed: int,
+    inputs: npt.NDArray[np.generic],
+) -> Planted:
+    taken = inspect.signature(NOISE_MODELS.get(noise.model)).parameters
+    features = inputs.reshape(len(inputs), -1) if "features" in taken else None
+    found = plant(noise, truth, seed, features)
+    if not np.array_equal(found.truth, truth):
+        raise InputError(
+            f"data {data.name!r}: noise model {noise.model!r} changes the set of classes, and the test "
+            "labels keep theirs; choose a model that does not"
+        )
+    return found
+
+
+def _codes(data: TrainingDataConfig, name: str, rows: int | None) -> IntArray:
+    values = read_array(getattr(data, name))[:rows]
+    if values.ndim != 1 or values.dtype.kind not in "iu" or not len(values) or int(values.min()) < 0:
+        raise InputError(
+            f"data {data.name!r}: {name} has shape {values.shape}, type {values.dtype}; expected (n,) whole "
+            "numbers from 0 on"
+        )
+    return values.astype(np.int64)
+
+
+def _inputs(data: TrainingDataConfig, *, test: bool) -> npt.NDArray[np.generic]:
+    """Return (n, d) float32 features or (n, 3, height, width) bytes."""
+    name = ("test_" if test else "") + ("images" if data.kind == "image" else "features")
+    values = read_array(getattr(data, name))[: data.test_rows if test else data.rows]
+    if data.kind == "features":
+        if values.ndim != 2 or not np.isfinite(values).all():
+            raise InputError(f"data {data.name!r}: {name} has shape {values.shape}; expected finite (n, d)")
+        return values.astype(np.float32)
+    if values.dtype == np.object_:
+        values = _decoded(data, name, values)
+    if values.dtype != np.uint8 or values.ndim not in {3, 4}:
+        raise InputError(
+            f"data {data.name!r}: {name} has shape {values.shape}, type {values.dtype}; expected bytes of "
+            "shape (n, height, width) or (n, height, width, 3), or a column of image files"
+        )
+    if values.ndim == 3:
+        return np.repeat(values[:, None], 3, axis=1)
+    return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
+
+
+def _decoded(data: TrainingDataConfig, name: str, files: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    images = [decode_image(bytes(file)) for file in files]
+    if len({image.shape for image in images}) != 1:
+        raise InputError(f"data {data.name!r}: {name} holds images of different sizes; bring them to one")
+    return np.stack(images)
+
+
+def _scales(features: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    mean = features.mean(axis=0, dtype=np.float64)
+    std = features.std(axis=0, dtype=np.float64)
+    std[std <= 1e-6 * max(1e-30, float(std.max(initial=0.0)))] = 1.0
+    return mean.astype(np.float32), std.astype(np.float32)
+
+
+def _tensor(values: npt.NDArray[np.generic]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values))
+
+
+def _check_lengths(data: TrainingDataConfig, arrays: dict[str, npt.NDArray[np.generic]], rows: str) -> None:
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) != 1:
+        raise InputError(f"data {data.name!r}: numbers of {rows} differ: {lengths}; they must agree")
