@@ -22,7 +22,8 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[s
 
     # Tensors that share memory (tied weights) are written as copies of their own.
     body = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    header = {"format": _FORMAT, "facts": json.dumps(facts)}
+    # One entry alone: the library writes several in any order, and equal runs shall give equal files.
+    header = {_FORMAT: json.dumps(facts, sort_keys=True)}
     with atomic_path(path) as temporary:
         save_file(body, str(temporary), metadata=header)
 
@@ -40,10 +41,10 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(str(path), framework="pt") as file:
             header = file.metadata() or {}
-            if header.get("format") != _FORMAT:
+            if _FORMAT not in header:
                 raise RunError(f"{path} is not a checkpoint of this version; remove it to start again")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-            facts: dict[str, Any] = json.loads(header["facts"])
+            facts: dict[str, Any] = json.loads(header[_FORMAT])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise RunError(f"{path} cannot be read ({error}); remove it to start again") from error
     return tensors, facts

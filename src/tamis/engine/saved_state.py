@@ -62,6 +62,7 @@ class SavedState:
             "records": training.records.lines,
             "optimizers": optimizers,
             "plan": [_described(part) for part in plan],
+            "precision": training.fabric.strategy.precision.state_dict(),
         }
         write_checkpoint(self._folder / LAST, tensors, facts)
 
@@ -91,6 +92,7 @@ class SavedState:
         training.plugins.load_state_dict(_below("plugins/", tensors))
         for name, optimizer in training.optimizers.items():
             restore_optimizer(f"optimizers/{name}", optimizer, tensors, facts["optimizers"][name])
+        training.fabric.strategy.precision.load_state_dict(facts.get("precision", {}))
         device = training.fabric.device
         training.sums = {name: value.to(device) for name, value in _below("sums/", tensors).items()}
         training.epoch, training.step = facts["epoch"], facts["step"]

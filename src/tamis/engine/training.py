@@ -197,6 +197,8 @@ class Training:
 
     def _clip(self, optimizer: torch.optim.Optimizer) -> None:
         if self.recipe.clip_norm is not None:
+            # Half precision scales gradients up meanwhile.
+            self.fabric.strategy.precision.unscale_gradients(optimizer)
             weights = [weight for group in optimizer.param_groups for weight in group["params"]]
             torch.nn.utils.clip_grad_norm_(weights, self.recipe.clip_norm)
 

@@ -14,7 +14,7 @@ from tamis.errors import InputError
 from tamis.methods import METHODS
 from tamis.pretrained.minilm import model_folder
 from tamis.training.inputs import InputForm, image_form, text_form
-from tamis.training.settings import Value
+from tamis.training.settings import Value, checked_options
 from tamis.training.source import Source
 
 
@@ -78,9 +78,9 @@ class NetworkChoice:
     def settled(self, form: InputForm, n_samples: int) -> tuple[str, dict[str, Value]]:
         """Return the name of the backbone and its options."""
         if self.name != "auto":
-            return self.name, dict(self.options or {})
+            return self.name, checked_options(self.name, self.options)
         found = choose_backbone(form.kind, form.shape, n_samples=n_samples, device=str(self.device))
-        options: dict[str, Value] = {**found.options, **(self.options or {})}
+        options: dict[str, Value] = {**found.options, **checked_options(found.name, self.options)}
         return found.name, options
 
 

@@ -7,17 +7,18 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from tamis.auditing import Audit
-from tamis.auditing.opinion import Opinion, with_opinion
+from tamis.auditing.opinion import Opinion
 from tamis.data import Dataset
-from tamis.engine import Evaluation, Feeder, Settings, Training, launch, make_fabric, predicted
-from tamis.errors import TamisError
+from tamis.engine import Evaluation, Feeder, Settings, Training, launch, make_fabric
+from tamis.engine.records import Record
+from tamis.errors import InputError
 from tamis.methods import Material, Method
 from tamis.runs import versions
 from tamis.training.identity import described_plugin, digest_of, run_key
+from tamis.training.judging import judged, opinion_of
 from tamis.training.knowledge import Knowledge
 from tamis.training.model import TrainedModel
 from tamis.training.preparing import evaluation_of, frozen_features, has_features, prepare
@@ -90,12 +91,12 @@ class Job:
         if is_writer:
             begin(self._folder, self._description())
         training = self._training()
-        history = training.run()
-        opinion = self._opinion(training)
+        history = _run(training)
+        opinion = opinion_of(training, self.prepared, self.wishes.method)
         model = TrainedModel(
             self.spec,
             training.method,
-            verdict=self._judged(opinion) if self.fabric.global_rank == 0 else None,
+            verdict=self._judged(opinion),
             beliefs=opinion.beliefs,
             scores=opinion.clean_scores,
             history=history,
@@ -136,10 +137,17 @@ class Job:
             selected=None
             if selected is None
             else torch.from_numpy(selected[self.prepared.rows]).to(self.device),
+            label_scores=self._label_scores(),
             features=self._features,
             has_features=has_features(self.prepared, self.wishes),
             noise_rate=self.knowledge.noise_rate,
         )
+
+    def _label_scores(self) -> torch.Tensor | None:
+        scores = self.knowledge.known_label_scores()
+        if scores is None:
+            return None
+        return torch.from_numpy(scores[self.prepared.rows]).float().to(self.device)
 
     def _features(self) -> torch.Tensor:
         with self.fabric.rank_zero_first():
@@ -172,39 +180,11 @@ class Job:
         some = rows[:: max(1, len(rows) // _WATCHED)][:_WATCHED]
         return Evaluation(self.prepared.chosen(some, self.device), self.prepared.labels(some, self.device))
 
-    def _opinion(self, training: Training) -> Opinion:
-        """Return what the method believes about every row of the data set; NaN where a row is unusable."""
-        n, n_classes = len(self.source.dataset), len(self.spec.class_names)
-        beliefs = np.full((n, n_classes), 1 / n_classes, dtype=np.float32)
-        scores = np.full(n, np.nan)
-        verdict = training.verdict()
-        rows, held = self.prepared.rows, self.prepared.held
-        beliefs[rows] = verdict.beliefs.float().cpu().numpy()
-        scores[rows] = verdict.clean_scores.double().cpu().numpy()
-        if len(held):
-            examples = self.prepared.chosen(held, self.device)
-            blocks = predicted(training.method, examples, training.feeder, self.fabric.autocast)
-            found = torch.cat([block.logits.softmax(dim=1) for block in blocks]).cpu().numpy()
-            beliefs[held] = found
-            given = self.source.labels[held]
-            own = found[np.arange(len(given)), np.maximum(given, 0)]
-            scores[held] = np.where(given >= 0, own, np.nan)
-        return Opinion(self.wishes.method, beliefs, scores)
-
-    def _judged(self, opinion: Opinion) -> Audit:
-        """Return the verdict; training is not lost where the audit beside it cannot be made."""
-        evidence, note = None, ""
-        if self.wishes.audit is not False:
-            try:
-                evidence = self.knowledge.audit
-            except TamisError as error:
-                note = f"No audit could be made of the data ({error}): the verdict is the method's alone."
-        found = with_opinion(self.source.dataset, evidence, opinion)
-        notes = [note] if note else []
-        if self.source.unreadable and evidence is None:
-            notes.append(f"{len(self.source.unreadable):,} rows could not be read and were not trained on.")
-        summary = replace(found.summary, notes=(*found.summary.notes, *notes))
-        return replace(found, summary=summary, path=self.folder, dataset=self.source.dataset)
+    def _judged(self, opinion: Opinion) -> Audit | None:
+        if self.fabric.global_rank > 0:
+            return None
+        knowledge = None if self.wishes.audit is False else self.knowledge
+        return replace(judged(self.prepared, opinion, knowledge), path=self.folder)
 
     def _key(self) -> str:
         wishes = self.wishes
@@ -247,3 +227,16 @@ class Job:
             "input_hash": self.key,
             "started": self.started.isoformat(timespec="seconds"),
         }
+
+
+def _run(training: Training) -> list[Record]:
+    try:
+        return training.run()
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise InputError(
+            "a batch holds a single row, and this network normalises over batches: choose a larger "
+            "batch_size, select more rows, or build the backbone without batch norm (such as "
+            "backbone_options={'norm': 'none'})"
+        ) from error

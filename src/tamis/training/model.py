@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -22,11 +23,12 @@ from tamis.engine import Feeder, make_fabric, predicted
 from tamis.engine.checkpoint import read_checkpoint, write_checkpoint
 from tamis.engine.records import Record
 from tamis.engine.saved_state import BEST
-from tamis.errors import InputError, RunError
+from tamis.errors import InputError, RunError, TamisWarning
 from tamis.methods import Method
 from tamis.reporting import write_report
 from tamis.runs import read_json
 from tamis.training.preparing import gather
+from tamis.training.pretrained_copy import with_kept
 from tamis.training.source import choose_source
 from tamis.training.spec import ModelSpec
 from tamis.training.telling import training_section
@@ -122,6 +124,8 @@ class TrainedModel:
     def predict(self, data: object) -> npt.NDArray[np.generic]:
         """Return the most probable class of every row, (m,), as the labels were given.
 
+        A row that cannot be read gets the first class, and a warning counts such rows.
+
         Parameters
         ----------
         data : (m, d) features, path, Dataset, ...
@@ -130,12 +134,17 @@ class TrainedModel:
         return self._names(self.predict_proba(data))
 
     def predict_proba(self, data: object) -> FloatArray:
-        """Return class probabilities, (m, K) float32, columns in the order of ``spec.class_names``."""
-        return _joined([block.logits.softmax(dim=1) for block in self._outputs(data)])
+        """Return class probabilities, (m, K) float32, columns in the order of ``spec.class_names``.
+
+        Rows that cannot be read are NaN, and a warning counts them.
+        """
+        said = self.said_of(read_unlabelled(data))
+        return _joined((block.logits.softmax(dim=1) for block in said.blocks), said.unreadable)
 
     def embed(self, data: object) -> FloatArray:
-        """Return what the last layer sees of every row, (m, D) float32."""
-        return _joined([block.features for block in self._outputs(data)])
+        """Return what the last layer sees of every row, (m, D) float32; NaN where it cannot be read."""
+        said = self.said_of(read_unlabelled(data))
+        return _joined((block.features for block in said.blocks), said.unreadable)
 
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write the report of the run, the verdict on the labels and the training, and return its path.
@@ -208,9 +217,8 @@ class TrainedModel:
         place = Path(path)
         file = place / MODEL if place.is_dir() else place
         if not file.exists():
-            state = (
-                "the run has not finished training" if (place / "checkpoints").exists() else "no model there"
-            )
+            has_begun = (place / "run.json").exists() or (place / "checkpoints").exists()
+            state = "the run has not finished training" if has_begun else "no model there"
             raise InputError(
                 f"{file} does not exist: {state}; give the run folder of `tamis train` or a model"
             )
@@ -219,6 +227,7 @@ class TrainedModel:
             raise RunError(f"{file} holds no model; give the run folder of `tamis train`")
         scales = {name: tensors[f"form/{name}"] for name in ("mean", "std") if f"form/{name}" in tensors}
         spec = ModelSpec.from_json(facts["model"], scales)
+        spec = with_kept(spec, file.parent)
         state_dict = _below("method/", tensors)
         if weights == "best":
             best = place / "checkpoints" / BEST
@@ -236,7 +245,8 @@ class TrainedModel:
 
     def _names(self, probs: FloatArray) -> npt.NDArray[np.generic]:
         names: npt.NDArray[np.generic] = np.asarray(self.spec.class_names)
-        chosen: npt.NDArray[np.generic] = names[probs.argmax(axis=1)]
+        # NaN, of a row that cannot be read, counts as the first class.
+        chosen: npt.NDArray[np.generic] = names[np.nan_to_num(probs).argmax(axis=1)]
         return chosen
 
     def _read_run(self, folder: Path) -> None:
@@ -254,9 +264,6 @@ class TrainedModel:
             self.beliefs = np.load(folder / "beliefs.npy", allow_pickle=False)
             self.scores = pq.read_table(folder / "clean_scores.parquet")["clean_score"].to_numpy()
 
-    def _outputs(self, data: object) -> Iterator[Outputs]:
-        return self.said_of(read_unlabelled(data)).blocks
-
     def said_of(self, dataset: Dataset) -> Said:
         """Return what the model says about a data set, block by block; `predict` and `embed` join that."""
         fabric = make_fabric(self.device)
@@ -271,10 +278,13 @@ class TrainedModel:
         return Said(predicted(method, found.examples, feeder, fabric.autocast), unreadable)
 
 
-def _joined(blocks: list[torch.Tensor]) -> FloatArray:
-    if not blocks:
-        raise InputError("data holds no rows to predict for")
-    found: FloatArray = torch.cat(blocks).cpu().numpy()
+def _joined(blocks: Iterable[torch.Tensor], unreadable: Mapping[int, str]) -> FloatArray:
+    found: FloatArray = torch.cat(list(blocks)).cpu().numpy()
+    if unreadable:
+        found[list(unreadable)] = np.nan
+        row = min(unreadable)
+        message = f"{len(unreadable):,} of {len(found):,} rows cannot be read, the first is row {row}: "
+        warnings.warn(message + unreadable[row], TamisWarning, stacklevel=3)
     return found
 
 

@@ -16,6 +16,7 @@ from tamis.errors import InputError, RunError
 from tamis.reporting.curves import write_curves
 from tamis.runs import atomic_path, read_json, write_json
 from tamis.training.model import MODEL, TrainedModel
+from tamis.training.pretrained_copy import keep_pretrained
 
 
 def open_training_folder(folder: Path) -> Path:
@@ -99,7 +100,15 @@ def _difference(found: Mapping[str, object], wanted: Mapping[str, object]) -> st
 
 def _settings(description: Mapping[str, object]) -> dict[str, object]:
     config = description.get("config")
-    return {**config, "seed": description.get("seed")} if isinstance(config, dict) else {}
+    if not isinstance(config, dict):
+        return {}
+    found: dict[str, object] = {"seed": description.get("seed")}
+    for name, value in config.items():
+        if name in {"recipe", "params"} and isinstance(value, dict):
+            found |= value
+        else:
+            found[name] = value
+    return found
 
 
 def _plain(value: object) -> object:
@@ -118,6 +127,7 @@ def write_results(
     model: TrainedModel, folder: Path, description: Mapping[str, object], best: Mapping[str, float]
 ) -> None:
     """Write the model, its verdict and the report; the ``run.json`` that says finished comes last."""
+    keep_pretrained(model.spec, folder)
     model.save(folder / MODEL)
     if model.beliefs is not None and model.scores is not None:
         with atomic_path(folder / "beliefs.npy") as path:

@@ -9,6 +9,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
+from tamis.backbones import BACKBONES
 from tamis.errors import InputError
 from tamis.methods import METHODS, Method, Recipe
 from tamis.methods.plugin import PLUGINS, Plugin
@@ -56,6 +57,12 @@ def split_params(method: str, params: Params | None, epochs: int | None) -> tupl
     return own, kind.recipe.changed(**general)
 
 
+def checked_options(backbone: str, options: Params | None) -> dict[str, Value]:
+    """Return options of a backbone in the types that it asks for; names are checked when it is built."""
+    kinds = typing.get_type_hints(BACKBONES.get(backbone))
+    return {name: _as_type(name, value, kinds.get(name, object)) for name, value in (options or {}).items()}
+
+
 def make_plugin(name: str, params: Params | None = None) -> Plugin:
     """Return a plug-in by name, with its hyper-parameters."""
     kind = PLUGINS.get(name)
@@ -89,11 +96,11 @@ def _as_type(name: str, value: Value, wanted: object) -> Value:
                 return value
         elif isinstance(each, type) and type(value) is each:
             return value
-    if type(value) is int and float in legal:
+    if isinstance(value, int) and not isinstance(value, bool) and float in legal:
         return float(value)
     # One number where a list of them is meant.
-    if type(value) in {int, float} and any(typing.get_origin(each) is tuple for each in legal):
-        return (float(value),)
+    if isinstance(value, int | float) and any(typing.get_origin(each) is tuple for each in legal):
+        return (value,)
     raise InputError(f"{name} is {value!r}; expected {' or '.join(_spelled(each) for each in legal)}")
 
 

@@ -72,7 +72,8 @@ class ModelSpec:
     def to_json(self) -> dict[str, Any]:
         """Return what can be written as JSON; scales of features go beside the weights."""
         values = asdict(self)
-        values["form"] = {"kind": self.form.kind, "shape": list(self.form.shape)}
+        form = self.form
+        values["form"] = {"kind": form.kind, "shape": list(form.shape), "tokenizer": form.tokenizer}
         values["class_names"] = list(self.class_names)
         return values
 
@@ -97,7 +98,7 @@ class ModelSpec:
                 backbone_options=options,
                 n_samples=int(values["n_samples"]),
                 class_names=tuple(values["class_names"]),
-                form=InputForm(cast(InputKind, form["kind"]), shape, mean, std),
+                form=InputForm(cast(InputKind, form["kind"]), shape, mean, std, form.get("tokenizer")),
                 encoder=values["encoder"],
                 flip=bool(values["flip"]),
                 seed=int(values["seed"]),

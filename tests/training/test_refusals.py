@@ -1,0 +1,106 @@
+"""What cannot be trained is refused in words: which argument, what it was, what is legal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.training.conftest import Go, Planted
+
+from tamis.errors import InputError, RunError
+
+X, Y = np.eye(6).repeat(5, axis=0), np.arange(30) % 3
+
+REFUSED = [
+    ({"method": "ellr"}, "unknown method 'ellr'; did you mean 'elr'"),
+    ({"params": {"lrr": 1.0}}, "no parameter 'lrr'; did you mean 'lr'"),
+    ({"params": {"lr": "fast"}}, "lr is 'fast'; expected a number"),
+    ({"params": {"lr": True}}, "lr is True; expected a number"),
+    ({"params": {"lr": -1}}, "lr is -1.0; expected above 0"),
+    ({"params": {"milestones": "x"}}, "milestones is 'x'; expected a list of numbers"),
+    ({"params": {"schedule": "up"}}, "schedule is 'up'; expected 'constant'"),
+    ({"method": "co_teaching", "params": {"noise_rate": "guess"}}, "expected a number or 'estimate'"),
+    ({"backbone": "mpl"}, "unknown backbone 'mpl'; did you mean 'mlp'"),
+    ({"backbone_options": {"depth": 3}}, "backbone 'linear' has no option 'depth'"),
+    ({"backbone": "mlp", "backbone_options": {"dropout": "x"}}, "dropout is 'x'; expected a number"),
+    ({"labels": np.zeros(30, int)}, "one class alone among the 30 rows"),
+    ({"labels": [0] * 30, "class_names": ["a", "b"]}, "one class alone"),
+    ({"labels": [None] * 30}, "none has a label"),
+    ({"features": ...}, "features is missing"),
+    ({"features": np.full((30, 2), np.nan)}, "no row of arrays can be used"),
+    ({"initial_selection": np.zeros(30, bool)}, "the initial selection is empty"),
+    ({"initial_selection": np.ones(3, bool)}, "a mask of 30 bool"),
+    ({"initial_selection": "neighbour_vote"}, "did you mean 'neighbor_vote'"),
+    ({"initial_selection": "dawid_skene"}, "detectors of features serve here"),
+    ({"method": "eac"}, "method 'eac' looks at images"),
+    ({"backbone": "small_cnn"}, "takes image inputs, but the data hold features"),
+    ({"backbone": "transformers_text"}, "takes text inputs"),
+    ({"plugins": ["relations"]}, "unknown plug-in 'relations'"),
+    ({"epochs": -1}, "epochs is -1"),
+    ({"epochs": 2.5}, "epochs is 2.5; expected a whole number"),
+    ({"validation": 0.7}, "validation is 0.7; expected a share"),
+    ({"validation": 0.01}, "nothing to hold out"),
+    ({"device": "tpu"}, "device is 'tpu'"),
+    ({"precision": "8"}, "precision is '8'"),
+    ({"processes": 0}, "processes is 0"),
+    ({"random_state": -1}, "random_state is -1"),
+    ({"task": "retrieval"}, "task is 'retrieval'"),
+    ({"augmentation": "lots"}, "augmentation is 'lots'"),
+    ({"test": (X, ["other"] * 30)}, "test has classes that the training data lack"),
+    ({"test": (X[:, :2], Y)}, "test: the data have 2 features, the model takes 6"),
+    ({"test": "no/such.csv"}, "test: source 'no/such.csv' does not exist"),
+]
+
+
+@pytest.mark.parametrize(("changed", "message"), REFUSED)
+def test_refused(go: Go, changed: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message.replace("(", r"\(")):
+        go(**({"features": X, "labels": Y} | changed))
+
+
+def test_folders_of_something_else_are_left_alone(go: Go, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="a folder with other content"):
+        go(out=tmp_path)
+    with pytest.raises(InputError, match="a file; give a folder"):
+        go(out=tmp_path / "thesis.txt")
+    with pytest.raises(InputError, match="unknown method"):
+        go(out=tmp_path / "new", method="nothing")
+    # Wrong arguments leave nothing behind.
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_run_of_other_settings_is_not_continued(go: Go, tmp_path: Path) -> None:
+    go(out=tmp_path / "run")
+    with pytest.raises(RunError, match=r"lr 0\.02 there and 0\.5 now"):
+        go(out=tmp_path / "run", params={"lr": 0.5})
+    with pytest.raises(RunError, match="method 'cross_entropy' there and 'gce' now"):
+        go(out=tmp_path / "run", method="gce")
+    with pytest.raises(RunError, match="other data"):
+        go(out=tmp_path / "run", labels=Y.repeat(4))
+
+
+def test_divergence_is_explained(go: Go) -> None:
+    message = "training has diverged.*Lower the learning rate"
+    with pytest.raises(RunError, match=f"the loss is .* at epoch .*{message}"):
+        go(params={"lr": 1e30}, epochs=8, backbone="mlp")
+    with pytest.raises(RunError, match=f"answers with NaN.*{message}"):
+        go(params={"lr": 1e300}, epochs=1)
+
+
+def test_batch_norm_over_one_row_is_explained(go: Go, planted: Planted) -> None:
+    options = {"backbone": "mlp", "backbone_options": {"norm": "batch"}}
+    only = np.arange(len(planted.given)) == 0
+    with pytest.raises(InputError, match="a batch holds a single row"):
+        go(initial_selection=only, **options)
+
+
+def test_an_audit_of_other_rows_is_refused(go: Go, planted: Planted) -> None:
+    import tamis
+
+    other = tamis.audit(features=X, labels=Y)
+    with pytest.raises(InputError, match="the audit is of 30 rows, the data have 120"):
+        go(audit=other)
+    with pytest.raises(InputError, match="an audit of 30 rows"):
+        go(initial_selection=other)
