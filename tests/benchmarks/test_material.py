@@ -7,10 +7,10 @@ import pytest
 
 from tamis.benchmarks.candidates import applicable, needs
 from tamis.benchmarks.config import DataConfig, NoiseConfig
-from tamis.benchmarks.reading import parse_config
 from tamis.benchmarks.detection import settings
 from tamis.benchmarks.material import gather, offered_inputs
 from tamis.benchmarks.planting import plant
+from tamis.benchmarks.reading import parse_config
 from tamis.detectors import DETECTORS
 from tamis.errors import InputError
 from tamis.noise import open_set, small_cluster, symmetric
