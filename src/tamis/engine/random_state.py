@@ -19,7 +19,7 @@ def own_draws() -> Iterator[None]:
 def seed_draws(seed: int, number: int) -> None:
     """Make the draws torch takes from its global state a function of seed and step."""
     mixed = (seed * 0x9E3779B97F4A7C15 + number * 0xBF58476D1CE4E5B9 + 1) % 2**63
-    # Not torch.manual_seed: on a machine without a GPU it keeps every call, with its stack, for a GPU to come.
+    # Not torch.manual_seed: without a GPU it keeps every call, with its stack, for one that may come.
     torch.default_generator.manual_seed(mixed)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch's own
         torch.cuda.manual_seed(mixed)
