@@ -143,7 +143,7 @@ class Training:
         seconds = time.perf_counter() - started
         share_buffers([self.method, self.plugins], self.fabric)
         self.epoch, self.pass_number, self.plan = self.epoch + 1, 0, None
-        self._log_epoch(samples / seconds if seconds else 0.0)
+        self._log_epoch(samples, seconds)
         self.saved.write(self)
 
     def _run_pass(self, plan: Pass) -> int:
@@ -229,7 +229,7 @@ class Training:
             one = torch.ones((), device=value.device)
             self.sums[steps] = self.sums[steps] + one if steps in self.sums else one
 
-    def _log_epoch(self, speed: float) -> None:
+    def _log_epoch(self, samples: int, seconds: float) -> None:
         means = {
             name: float(total / self.sums[f"n_{name}"])
             for name, total in self.sums.items()
@@ -238,7 +238,8 @@ class Training:
         self.sums = {}
         record: Record = {"epoch": self.epoch, "step": self.step, **means}
         record["lr"] = next(iter(self.optimizers.values())).param_groups[0]["lr"]
-        record["samples_per_second"] = round(speed, 1)
+        record["seconds"] = round(seconds, 3)
+        record["samples_per_second"] = round(samples / seconds, 1) if seconds else 0.0
         for name, evaluation in self.settings.evaluations.items():
             record[f"{name}_accuracy"] = accuracy(self.method, evaluation, self.feeder, self.fabric.autocast)
         self.records.add(record)
