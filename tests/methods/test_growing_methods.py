@@ -9,7 +9,7 @@ from tamis.methods import METHODS
 
 HOW: dict[str, dict[str, object]] = {
     "dividemix": {"warm_up": 2, "rampup_length": 4},
-    "mixfix": {"view": "weak", "n_neighbors": 10},
+    "mixfix": {"n_neighbors": 10},
     "gist": {"round_length": 2},
     "rist": {"round_length": 2},
     "mix": {"round_length": 2},

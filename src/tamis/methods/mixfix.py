@@ -10,10 +10,16 @@ from torch import Tensor
 from tamis.losses.soft_cross_entropy import soft_cross_entropy
 from tamis.methods.base import METHODS, BuildNetwork, Losses, Method
 from tamis.methods.batches import Batch, Moment, Pass, Stream
-from tamis.methods.material import Scan
+from tamis.methods.material import Material, Scan
 from tamis.methods.recipe import Recipe
 from tamis.methods.spans import refuse_span, span
-from tamis.methods.visual_selection import SelectionRules, Selector, first_selection, refuse_threshold
+from tamis.methods.visual_selection import (
+    SelectionRules,
+    Selector,
+    are_features,
+    first_selection,
+    refuse_threshold,
+)
 from tamis.registry import Facts
 from tamis.samplers import class_balanced, cycled
 from tamis.targets import absorb_and_relabel, mixup, mixup_lambda, mixup_permutation, one_hot
@@ -49,8 +55,9 @@ class MixFix(Method):
         ANIMAL-10N.
     alpha : float, at least 0, default=1.0
         Of mixup's Beta distribution; 0 = no mixing.
-    view : str, default="strong"
-        Augmentation. The paper: an AutoAugment policy after crop and flip.
+    view : str, optional
+        Augmentation; None: "strong" for images, "weak" for rows of numbers. The paper: an AutoAugment policy
+        after crop and flip.
     selector : {"knn", "logistic"}, default="knn"
         Classifier of its own selection: the vote of the nearest neighbours, or logistic regression.
     n_neighbors : int, default=30
@@ -96,7 +103,7 @@ class MixFix(Method):
         theta_r: float = 0.8,
         theta_r2: float = 0.8,
         alpha: float = 1.0,
-        view: str = "strong",
+        view: str | None = None,
         selector: Selector = "knn",
         n_neighbors: int = 30,
         theta_gmm: float = 0.5,
@@ -112,6 +119,7 @@ class MixFix(Method):
         self.theta_r2 = theta_r2
         self.alpha = alpha
         self.view = view
+        self.given_view = "weak"
         self.rules = SelectionRules(selector, n_neighbors, theta_gmm, theta_cons)
         self.warm_up = warm_up
         self.plan = self.recipe
@@ -124,6 +132,11 @@ class MixFix(Method):
         """Return the optimiser, and note how long training takes."""
         self.plan = recipe
         return super().optimizers(recipe)
+
+    def prepare(self, material: Material, scan: Scan) -> None:
+        """Choose the augmentation where none was given."""
+        super().prepare(material, scan)
+        self.given_view = self.view or ("weak" if are_features(scan, material.n_classes) else "strong")
 
     def plan_epoch(self, epoch: int, scan: Scan) -> Sequence[Pass]:
         """Select first rows, or those and what the network is sure of; draw all classes equally often."""
@@ -141,7 +154,7 @@ class MixFix(Method):
         order = cycled(
             lambda cycle: class_balanced(codes, chosen, self.known.seed, epoch, cycle=cycle), self.n_samples
         )
-        return [Pass({"train": Stream(torch.from_numpy(order), (self.view,), drop_last=True)})]
+        return [Pass({"train": Stream(torch.from_numpy(order), (self.given_view,), drop_last=True)})]
 
     def training_step(self, batches: Mapping[str, Batch], moment: Moment) -> Losses:
         """Return the cross-entropy of mixed rows against their mixed current labels."""

@@ -90,9 +90,7 @@ def first_selection(
     is_labelled = material.labels >= 0
     if material.selected is not None:
         return material.selected & is_labelled
-    features = material.features() if material.has_features else _collected(scan, _Plain(material.n_classes))
-    if features is None and network is not None:
-        features = _collected(scan, network)
+    features = _features(material, scan, network)
     if features is None:
         return None
     found = select_by_features(
@@ -172,6 +170,11 @@ def _neighbor_probabilities(
     )
 
 
+def are_features(scan: Scan, n_classes: int) -> bool:
+    """Return whether the inputs are rows of numbers: neither images nor tokens."""
+    return next(iter(scan.blocks(_Plain(n_classes)))).outputs.features.ndim == 2
+
+
 class _Plain:
     """Hands inputs through, in the place of a network."""
 
@@ -184,11 +187,10 @@ class _Plain:
         return Outputs(torch.zeros(len(inputs), self._n_classes, device=inputs.device), features, None)
 
 
-def _collected(scan: Scan, forward: Forward) -> Tensor | None:
-    """Return the (n, d) features of all rows; None where they are images or tokens."""
-    found = []
-    for block in scan.blocks(forward):
-        if block.outputs.features.ndim != 2:
-            return None
-        found.append(block.outputs.features)
-    return torch.cat(found) if found else None
+def _features(material: Material, scan: Scan, network: Classifier | None) -> Tensor | None:
+    if material.has_features:
+        return material.features()
+    forward: Forward | None = (
+        _Plain(material.n_classes) if are_features(scan, material.n_classes) else network
+    )
+    return None if forward is None else torch.cat([block.outputs.features for block in scan.blocks(forward)])
