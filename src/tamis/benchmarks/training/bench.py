@@ -8,6 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
+from tamis.backbones import BACKBONES
 from tamis.benchmarks.arrays import find_array
 from tamis.benchmarks.machine import machine
 from tamis.benchmarks.planting import check_noise
@@ -199,7 +200,19 @@ def _check(config: TrainingConfig) -> None:
     for data in config.data:
         for where in data.arrays():
             find_array(where)
+    check_methods(config)
+
+
+def check_methods(config: TrainingConfig) -> None:
+    """Raise `InputError` where a method, a plug-in, a network or a setting does not exist."""
+    kinds = {data.kind for data in config.data}
     for each in config.methods:
+        if each.backbone != "auto" and BACKBONES.facts(each.backbone).inputs[0] not in kinds:
+            (takes,) = BACKBONES.facts(each.backbone).inputs
+            raise InputError(
+                f"method {each.title!r}: backbone {each.backbone!r} takes {takes}, the data hold "
+                f"{' and '.join(sorted(kinds))}"
+            )
         split_params(each.method, {**config.recipe, **each.params}, config.epochs)
         for plugin in each.plugins:
             make_plugin(plugin, each.plugin_params)

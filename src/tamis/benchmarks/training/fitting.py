@@ -34,6 +34,8 @@ _CURVES = {
     "fitted": "fitted_accuracy",
     "loss": "loss",
     "kept": "kept",
+    "epoch_seconds": "seconds",
+    "samples_per_second": "samples_per_second",
 }
 
 
