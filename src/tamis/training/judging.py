@@ -33,7 +33,7 @@ def opinion_of(training: Training, prepared: Prepared, name: str) -> Opinion:
     verdict = training.verdict()
     if not bool(torch.isfinite(verdict.beliefs).all()):
         raise RunError(
-            "the trained network answers with NaN: training has diverged in its last steps. Lower the learning "
+            "the trained network answers with NaN: training has diverged at its end. Lower the learning "
             f"rate (now {training.recipe.lr:g}), set clip_norm, or look for huge values in the inputs"
         )
     rows, held = prepared.rows, prepared.held
