@@ -88,7 +88,7 @@ def test_stages_are_saved_and_taken_up(
 ) -> None:
     store = StageStore(tmp_path, "key")
     weigh(*parts, store)
-    names = {"log_probs", "first_posterior", "second_log_probs"}
+    names = {"log_probs", "prototypes", "logistic", "first_posterior", "second_log_probs"}
     assert {path.stem for path in (tmp_path / "key").iterdir()} == names
 
     def refuse(*_: object) -> None:

@@ -59,7 +59,8 @@ def weigh(material: Material, rows: Rows, neighbors: Neighbors | None, store: St
     probe, notes = choose_probe(material.features, rows)
     votes = _log_votes(material, rows, neighbors, None)
     zero_shot = weigh_zero_shot(material.features, material.text_features, rows, store)
-    first = votes if probe is None else [*votes, *probe.further_evidence()]
+    further = {} if probe is None else probe.further_evidence()
+    first = [*votes, *(_stage(store, name, compute) for name, compute in further.items())]
     first += [] if zero_shot is None else [zero_shot.log_probs]
     first = [_stage(store, "log_probs", lambda: _first_log_probs(material, rows, probe, first)), *first]
     # Row i of `log_probs` is log P(class); the column of the given label is the first piece of evidence.

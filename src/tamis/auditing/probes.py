@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -36,9 +37,9 @@ class Probe(ABC):
     def from_posteriors(self, targets: FloatArray) -> FloatArray:
         """Return (m, C) float32 log-probabilities, out of sample, learned from (m, C) posteriors."""
 
-    def further_evidence(self) -> list[FloatArray]:
-        """Return more log-probabilities from the given labels, to use beside: where rows are few."""
-        return []
+    def further_evidence(self) -> dict[str, Callable[[], FloatArray]]:
+        """Return, by name, how to get more log-probabilities from the given labels: where rows are few."""
+        return {}
 
 
 def choose_probe(features: FloatArray | None, rows: Rows) -> tuple[Probe | None, tuple[str, ...]]:
@@ -112,8 +113,12 @@ class _CrossValidated(Probe):
         ridge = _Ridge(self._features, self._rows).from_given_labels()
         return ridge if self._has_few_rows else [self._logistic(), *ridge]
 
-    def further_evidence(self) -> list[FloatArray]:
-        return [self._prototypes(), self._logistic()] if self._has_few_rows else []
+    def further_evidence(self) -> dict[str, Callable[[], FloatArray]]:
+        few: dict[str, Callable[[], FloatArray]] = {
+            "prototypes": self._prototypes,
+            "logistic": self._logistic,
+        }
+        return few if self._has_few_rows else {}
 
     def _logistic(self) -> FloatArray:
         regression = CrossValidatedLogistic(standardise(self._features[self._rows.rows]), self._folds)
