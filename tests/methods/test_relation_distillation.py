@@ -15,8 +15,7 @@ from tamis.backbones import build_backbone
 from tamis.engine import Feeder, ResidentExamples, Settings, Training, make_fabric
 from tamis.errors import InputError, TamisWarning
 from tamis.losses import RelationDistillation, simsiam_loss
-from tamis.methods import METHODS, PLUGINS, Batch, Material
-from tamis.methods.plugin import Seen
+from tamis.methods import METHODS, PLUGINS, Batch, Material, Seen
 from tamis.methods.relation_distillation import RelationDistillationPlugin
 from tamis.methods.simsiam import SimSiam
 from tamis.samplers import shuffled

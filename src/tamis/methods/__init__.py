@@ -12,5 +12,7 @@ from tamis.methods.batches import Stream as Stream
 from tamis.methods.material import Material as Material
 from tamis.methods.material import Scan as Scan
 from tamis.methods.plugin import PLUGINS as PLUGINS
+from tamis.methods.plugin import FirstStage as FirstStage
 from tamis.methods.plugin import Plugin as Plugin
+from tamis.methods.plugin import Seen as Seen
 from tamis.methods.recipe import Recipe as Recipe
