@@ -34,12 +34,13 @@ def build_table(material: Material, rows: Rows, evidence: Evidence | None, other
         "is_assessed": pa.array(np.array([reason is None for reason in rows.reasons], dtype=bool)),
         "duplicate_group": pa.array(other.duplicate_group, mask=other.duplicate_group < 0),
     }
-    columns |= _verdicts(n, classes, rows, evidence, _places(material))
     score_names: tuple[str, ...] = ()
-    if evidence is not None:
-        spread = {"label_score_low": evidence.low, "label_score_high": evidence.high} | evidence.scores
-        score_names = tuple(spread)
-        columns |= {name: _scattered(n, rows, values) for name, values in spread.items()}
+    if evidence is None:
+        columns |= _no_verdicts(n, classes)
+    else:
+        columns |= label_columns(n, classes, rows, evidence, _places(material))
+        columns |= {name: _scattered(n, rows, values) for name, values in evidence.scores.items()}
+        score_names = ("label_score_low", "label_score_high", *evidence.scores)
     for issue in ISSUE_TYPES:
         values = other.scores[issue.name]
         columns[f"is_{issue.name}_issue"] = pa.array(other.is_issue[issue.name])
@@ -69,17 +70,33 @@ def _scattered(n: int, rows: Rows, values: FloatArray) -> pa.Array:
     return pa.array(column, mask=np.isnan(column), type=pa.float64())
 
 
-def _verdicts(
-    n: int, classes: pa.Array, rows: Rows, evidence: Evidence | None, places: IntArray
+def _no_verdicts(n: int, classes: pa.Array) -> dict[str, pa.Array]:
+    return {
+        "label_score": pa.nulls(n, pa.float64()),
+        "suggested_label": pa.nulls(n, classes.type),
+        "is_label_issue": pa.array(np.zeros(n, dtype=bool)),
+        "rank": pa.nulls(n, pa.int64()),
+        "alternative_labels": pa.nulls(n, pa.list_(classes.type)),
+        "alternative_probs": pa.nulls(n, pa.list_(pa.float64())),
+    }
+
+
+def label_columns(
+    n: int, classes: pa.Array, rows: Rows, evidence: Evidence, places: IntArray
 ) -> dict[str, pa.Array]:
-    if evidence is None:
-        nothing = {name: pa.nulls(n, pa.float64()) for name in ("label_score",)}
-        lists = {
-            "alternative_labels": pa.nulls(n, pa.list_(classes.type)),
-            "alternative_probs": pa.nulls(n, pa.list_(pa.float64())),
-        }
-        flags = {"is_label_issue": pa.array(np.zeros(n, dtype=bool)), "rank": pa.nulls(n, pa.int64())}
-        return nothing | lists | flags | {"suggested_label": pa.nulls(n, classes.type)}
+    """Return the columns of an issue table that follow from the posterior.
+
+    Parameters
+    ----------
+    n : int
+        Rows of the data set.
+    classes : pyarrow.Array
+        All class names, in code order.
+    rows : Rows
+    evidence : Evidence
+    places : (n,) int64
+        Who comes first among rows of equal score.
+    """
     own = np.arange(len(rows.codes))
     score = np.clip(evidence.posterior[own, rows.codes].astype(np.float64), 0.0, 1.0)
     probs, best = _best_classes(evidence.posterior, rows.codes)
@@ -91,6 +108,8 @@ def _verdicts(
     rank[rows.rows[np.lexsort((places[rows.rows], score))]] = np.arange(1, len(own) + 1)
     return {
         "label_score": _scattered(n, rows, score),
+        "label_score_low": _scattered(n, rows, evidence.low),
+        "label_score_high": _scattered(n, rows, evidence.high),
         "suggested_label": _named(classes, suggested),
         "is_label_issue": pa.array(is_issue),
         "rank": pa.array(rank, mask=rank < 0),
