@@ -43,6 +43,7 @@ bench: $(FULL)
 	$(BIN)/python benchmarks/news20.py --text --out runs/bench/news20.json
 	$(BIN)/python benchmarks/variety.py --out runs/bench/variety.json
 	$(BIN)/python benchmarks/large.py --out runs/bench/large.json
+	$(BIN)/python benchmarks/engine_overhead.py --out runs/bench/engine_overhead.json
 
 docs: $(DOCS)
 	$(BIN)/python tools/cli_docs.py

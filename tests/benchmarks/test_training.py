@@ -172,6 +172,8 @@ def test_whole_run_resumes_grows_and_is_the_same(arrays: Path) -> None:
     assert "ap" not in found["true", 0]
     told = json.loads(trials[0].read_text())
     assert {len(curve) for curve in told["curves"].values()} == {3}
+    written = json.loads((arrays / "run" / "results.json").read_text(encoding="utf-8"))
+    assert (written["n_done"], written["n_trials"], len(written["rates_tried"])) == (6, 6, 4)
     table = (arrays / "run" / "table.md").read_text(encoding="utf-8")
     assert "nominal noise rate 30.0%, realised" in table
     assert "| eac | not applicable: needs pixels |" in table

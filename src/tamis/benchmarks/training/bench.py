@@ -158,7 +158,10 @@ def _write(config: TrainingConfig, folder: _Folder) -> list[Row]:
             found, first = _rows(config, folder, task, method)
             rows += found
             tried += first
-    state = {"n_trials": n_trials(config), "n_done": len(folder.done)}
+    state = {
+        "n_trials": n_trials(config),
+        "n_done": len({row["trial"] for row in rows + tried if "trial" in row}),
+    }
     content = {"rows": rows, "rates_tried": tried, "machine": machine(), "versions": versions(), **state}
     write_json(folder.out / "results.json", content)
     write_text(folder.out / "table.md", training_table(config, rows))

@@ -46,14 +46,14 @@ def _block(config: TrainingConfig, task: Task, rows: Sequence[Row]) -> str:
         text += f"| {title} | {' | '.join(_cells(trials))} |\n"
     missing = [title for title, trials in named if not trials]
     if missing:
-        text += f"\nNot yet run: {', '.join(missing)}.\n"
+        text += f"\nNot yet run: {'; '.join(missing)}.\n"
     return text
 
 
 def _facts(config: TrainingConfig, task: Task, rows: Sequence[Row]) -> str:
     some = [row for row in rows if row["outcome"] == DONE]
     if not some:
-        return task.data.note
+        return f"No training has come to its end. {task.data.note}".rstrip()
     nominal, realised = _mean(some, "nominal_rate"), _mean(some, "realised_rate")
     seeds = len({row["seed"] for row in some})
     parts = [
