@@ -147,7 +147,7 @@ FILES = ("model.safetensors", "issues.parquet", "clean_scores.parquet", "beliefs
 
 @pytest.mark.slow
 def test_a_training_that_is_killed_again_and_again_ends_the_same(here: Path) -> None:
-    write_arrays(here, 3000)
+    write_arrays(here, 1500)
     arguments = [
         *TRAIN,
         "--method",
@@ -159,24 +159,18 @@ def test_a_training_that_is_killed_again_and_again_ends_the_same(here: Path) -> 
         "--validation",
         "0.1",
     ]
-    whole = [*arguments, "--out", "whole"]
-    start = time.monotonic()
-    subprocess.run(command(*whole), check=True, capture_output=True)
-    seconds = time.monotonic() - start
-    draw = random.Random(0)
-    n_killed = 0
-    for _ in range(8):
-        process = subprocess.Popen(
-            command(*arguments, "--out", "run"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            process.wait(timeout=seconds * draw.uniform(0.3, 0.9))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            n_killed += 1
+    subprocess.run(command(*arguments, "--out", "whole"), check=True, capture_output=True)
+    draw = random.Random(0)  # noqa: S311 - moments of death need no secrecy
+    log = here / "run" / "metrics.jsonl"
+    for n_epochs in (2, 17, 45):
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = subprocess.Popen(command(*arguments, "--out", "run"), **silent)
+        while process.poll() is None and (not log.exists() or log.read_text().count("\n") < n_epochs):
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, 0.2))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
     subprocess.run(command(*arguments, "--out", "run"), check=True, capture_output=True)
-    assert n_killed >= 1
     for name in FILES:
         assert (here / "run" / name).read_bytes() == (here / "whole" / name).read_bytes(), name
     assert not [entry for entry in (here / "run").iterdir() if entry.name.startswith(".")]

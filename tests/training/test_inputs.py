@@ -122,6 +122,7 @@ def tiny_text_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]", model_max_length=6
     ).save_pretrained(folder)
     sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    sizes |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     config = transformers.BertConfig(vocab_size=8, max_position_embeddings=8, pad_token_id=0, **sizes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -142,7 +143,8 @@ def test_a_text_model_is_fine_tuned_and_kept(tiny_text_model: Path, tmp_path: Pa
         "backbone": "transformers_text",
         "backbone_options": {"source": str(folder)},
     }
-    options |= {"params": {"batch_size": 5, "lr": 0.3, "weight_decay": 0.0}, "epochs": 15, "audit": False}
+    params = {"batch_size": 5, "lr": 0.03, "weight_decay": 0.0, "optimizer": "adam"}
+    options |= {"params": params, "epochs": 15, "audit": False}
     model = train(table, out=tmp_path / "run", **options)
     assert model.spec.n_samples == 20
     texts = ["a good film", "bad"]
@@ -151,8 +153,9 @@ def test_a_text_model_is_fine_tuned_and_kept(tiny_text_model: Path, tmp_path: Pa
     shutil.rmtree(folder)
     (tmp_path / "run").rename(tmp_path / "moved")
     # The pretrained model is gone and the run lies elsewhere.
-    assert np.array_equal(TrainedModel.load(tmp_path / "moved").predict_proba(texts), before)
-    assert model.embed(texts).shape == (2, 8)
+    moved = TrainedModel.load(tmp_path / "moved")
+    assert np.array_equal(moved.predict_proba(texts), before)
+    assert moved.embed(texts).shape == (2, 8)
 
 
 def test_a_vision_model_is_fine_tuned(tmp_path: Path) -> None:
