@@ -160,7 +160,7 @@ def test_a_training_that_is_killed_again_and_again_ends_the_same(here: Path) -> 
         "0.1",
     ]
     subprocess.run(command(*arguments, "--out", "whole"), check=True, capture_output=True)
-    draw = random.Random(0)  # noqa: S311 - moments of death need no secrecy
+    draw = random.Random(0)
     log = here / "run" / "metrics.jsonl"
     for n_epochs in (2, 17, 45):
         silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
