@@ -148,8 +148,8 @@ def _unheard_note(opinion: Opinion, pool: Pool) -> str:
     explained = 100 * max(0.0, pool.agreement)
     return (
         f"Warning: what {opinion.name} believes has no part in the verdict, which is the audit's alone. It "
-        f"explains only {explained:.0f} % of the variance of the audit's label scores and repeats "
-        f"{100 * pool.repeated:.0f} % of the given labels: it has learned wrong labels by heart, or nothing."
+        f"repeats {100 * pool.repeated:.0f} % of the given labels, and explains {explained:.0f} % of the "
+        "variance of the audit's label scores: it has learned its labels by heart, or nothing."
     )
 
 
@@ -174,8 +174,8 @@ def _alone(dataset: Dataset, opinion: Opinion) -> Audit:
     repeated = float((beliefs.argmax(axis=1) == codes)[judged].mean()) if judged.any() else 0.0
     note = (
         f"The verdict is that of {opinion.name} alone, which was trained on these labels and repeats "
-        f"{100 * repeated:.0f} % of them: wrong labels it has learned count as right, so expect more wrong "
-        "labels than are estimated here. An audit beside it would tell."
+        f"{100 * repeated:.0f} % of them. Wrong labels that it has learned count as right, and nothing here "
+        "can tell how many: take the estimates for rough ones, or weigh it with an audit."
     )
     if repeated > _BY_HEART:
         note = f"Warning: {opinion.name} has learned the labels by heart; its verdict means little. {note}"

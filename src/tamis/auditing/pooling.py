@@ -14,15 +14,18 @@ from tamis.statistics.logistic import fit_logistic
 from tamis.statistics.translation import Translation, fit_translation
 from tamis.types import BoolArray, FloatArray, IntArray
 
-MOST_WEIGHT = 0.25
+MOST_WEIGHT = 0.2
 """Weight of the method, that of the audit being the rest; see ``docs/verdicts.md`` for how it was chosen."""
 
-_LISTENED_TO = (0.5, 0.8)
-"""Agreement with the audit below which the method has no weight, and from which it has all of it."""
+_AGREEMENT = (0.2, 0.6)
+"""Agreement with the audit below which the method has no weight, and from which it loses none."""
+
+_LEARNED = (0.2, 0.8)
+"""Share of wrong labels learned by heart: up to the first the method loses no weight, from the second all."""
 
 _BLOCK_CELLS = 4_000_000
-_FIT_ROWS = 50_000
-_FIT_CELLS = 1_500_000
+_FIT_ROWS = 25_000
+_FIT_CELLS = 1_000_000
 _FEWEST_HELD_OUT = 100
 _LEAST = 1e-6
 
@@ -41,6 +44,8 @@ class Pool:
         Share of the variance of the audit's label scores that the translated beliefs explain, at most 1.
     repeated : float
         Share of given labels that the method holds for the most probable class, of those it was trained on.
+    learned : float
+        How many more labels it repeats than the audit holds for right, as a share of the wrong ones.
     """
 
     posterior: FloatArray
@@ -49,6 +54,7 @@ class Pool:
     weight: float
     agreement: float
     repeated: float
+    learned: float
 
     def transition(self, rows: Rows) -> FloatArray:
         """Return P(given | true), (C, C) float64, from the posterior mass of each given label."""
@@ -81,7 +87,10 @@ def pool_opinions(
 
     Notes
     -----
-    The beliefs are translated (`tamis.statistics.translation`). With weight w the logarithms of the audit's
+    The beliefs are translated (`tamis.statistics.translation`). The weight w of the method is `MOST_WEIGHT`,
+    less where the translated beliefs explain under 60 % of the variance of the audit's label scores (nothing
+    from 20 % down), and less where the method has learned over 20 % of the wrong labels by heart (nothing
+    from 80 % up): so many more labels does it repeat than are right. The logarithms of the audit's
     probabilities p and of the translated ones q are averaged; the log-odds l of the given label are then
     brought to the audit's level by sigmoid(a + b l), fitted to the audit's label scores, so the expected
     number of wrong labels stays. The two ends of the score move by as much as the score, in log-odds.
@@ -91,15 +100,15 @@ def pool_opinions(
     speaks = part >= 0
     pooled = _translated(first, beliefs, part)  # log q; below, in place, the posterior
     agreement = _agreement(first.score[speaks], np.exp(_own(pooled, codes))[speaks])
-    low, high = _LISTENED_TO
-    weight = MOST_WEIGHT * float(np.clip((agreement - low) / (high - low), 0.0, 1.0))
+    trained = part == 0
+    repeated = _repeated(first, beliefs)[trained]
+    learned = _learned_by_heart(repeated, first.score[trained])
+    weight = MOST_WEIGHT * _ramp(agreement, _AGREEMENT) * (1 - _ramp(learned, _LEARNED))
     log_odds = _mix(first, pooled, np.where(speaks, weight, 0.0))
     score = first.score.copy()
     score[speaks] = _at_level(log_odds[speaks], first.score[speaks])
     _set_own(pooled, codes, score)
     ends = [_moved(end, first.score, score) for end in (first.low, first.high)]
-    trained = part == 0
-    repeated = _repeated(first, beliefs)[trained]
     return Pool(
         pooled,
         np.minimum(ends[0], score),
@@ -107,7 +116,14 @@ def pool_opinions(
         weight,
         agreement,
         float(repeated.mean()) if len(repeated) else 0.0,
+        learned,
     )
+
+
+def _ramp(value: float, ends: tuple[float, float]) -> float:
+    """Return 0 up to the first end, 1 from the second."""
+    low, high = ends
+    return min(1.0, max(0.0, (value - low) / (high - low)))
 
 
 def _parts(has_opinion: BoolArray, is_held_out: BoolArray) -> IntArray:
@@ -163,6 +179,14 @@ def _repeated(first: FirstOpinion, beliefs: FloatArray) -> BoolArray:
     for block in _chunks(np.arange(len(found)), len(first.rows.classes)):
         found[block] = _of(beliefs, first, block).argmax(axis=1) == first.rows.codes[block]
     return found
+
+
+def _learned_by_heart(repeated: BoolArray, score: FloatArray) -> float:
+    """Return how many more labels are repeated than are right, as a share of the wrong ones; from 0 to 1."""
+    if not len(score):
+        return 0.0
+    excess = float(repeated.mean()) - float(score.mean())
+    return max(0.0, excess) / max(1e-9, 1 - float(score.mean()), excess)
 
 
 def _agreement(score: FloatArray, translated: FloatArray) -> float:

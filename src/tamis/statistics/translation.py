@@ -3,10 +3,10 @@
 Beliefs about rows a model was trained on lean towards their given labels, and towards the classes that
 annotators like to give. How far they lean is learned from reference probabilities p(y) of the same rows:
 
-    q(y) = softmax( b e + e M + (c 1 + G) [given] )(y),    e = log beliefs, c on the given class alone
+    q(y) = softmax( b e + e M + (c 1 + G) [given] )(y),    e = log max(beliefs, 0.01 / K),
 
-by the smallest cross-entropy of p and q, with a Gaussian of width 1 around 0 on every entry of M and G. A
-model that knows its labels by heart ends with a q that is the same for all rows.
+with c on the given class alone, by the smallest cross-entropy of p and q, with a Gaussian of width 1 around
+0 on every entry of M and G. A model that knows its labels by heart ends with one q for all rows of a label.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from tamis.errors import InputError
 from tamis.statistics.noise_model import centred, float64_tensor
 from tamis.types import FloatArray, IntArray
 
-LEAST_BELIEF = 1e-6
+_LEAST_BELIEF = 0.01
+"""Divided by K. How much surer a trained network is than that says little: its extremes are mostly noise."""
 
 _ROWS_PER_CELL = 25
 """The (K, K) matrices are fitted from so many rows per cell; b and c always."""
 
-_MAX_ITER = 200
+_MAX_ITER = 150
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def fit_translation(beliefs: FloatArray, labels: IntArray, targets: FloatArray) 
     Parameters
     ----------
     beliefs : (n, K) float
-        Class probabilities of a model; below 1e-6 they count as 1e-6.
+        Class probabilities of a model; below 0.01 / K they count as 0.01 / K.
     labels : (n,) int
         Given labels in [0, K), which the model may have been trained on.
     targets : (n, K) float
@@ -119,7 +120,8 @@ def fit_translation(beliefs: FloatArray, labels: IntArray, targets: FloatArray) 
         mixing, given = matrices()
         log_q = torch.log_softmax(evidence @ mixing + given[codes], 1)
         penalty: torch.Tensor = (extra.square().sum() + scales[1].square()) / (2 * n)
-        return penalty - (wanted * log_q).sum() / n
+        misfit: torch.Tensor = -(wanted * log_q).sum() / n
+        return misfit + penalty
 
     _minimise(loss, parameters)
     mixing, given = matrices().detach()
@@ -130,8 +132,8 @@ def _minimise(loss: Callable[[], torch.Tensor], parameters: list[torch.Tensor]) 
     optimizer = torch.optim.LBFGS(
         parameters,
         max_iter=_MAX_ITER,
-        tolerance_grad=1e-9,
-        tolerance_change=1e-12,
+        tolerance_grad=1e-8,
+        tolerance_change=1e-11,
         line_search_fn="strong_wolfe",
     )
 
@@ -146,4 +148,4 @@ def _minimise(loss: Callable[[], torch.Tensor], parameters: list[torch.Tensor]) 
 
 
 def _evidence(beliefs: FloatArray) -> torch.Tensor:
-    return centred(float64_tensor(beliefs).clamp(min=LEAST_BELIEF).log())
+    return centred(float64_tensor(beliefs).clamp(min=_LEAST_BELIEF / beliefs.shape[1]).log())

@@ -47,7 +47,9 @@ def opinion_of(training: Training, prepared: Prepared, name: str) -> Opinion:
         given = prepared.source.labels[held]
         own = found[np.arange(len(given)), np.maximum(given, 0)]
         scores[held] = np.where(given >= 0, own, np.nan)
-    return Opinion(name, beliefs, scores)
+    is_held_out = np.zeros(n, dtype=np.bool_)
+    is_held_out[held] = True
+    return Opinion(name, beliefs, scores, is_held_out)
 
 
 def judged(prepared: Prepared, opinion: Opinion, knowledge: Knowledge | None) -> Audit:
