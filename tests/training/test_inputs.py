@@ -31,12 +31,23 @@ def test_features_are_scaled_by_the_training_rows() -> None:
     features = np.c_[random.normal(5, 2, 100), np.full(100, 3.0), random.normal(1e6, 1e-3, 100)]
     form = features_form(features, np.arange(80))
     np.testing.assert_allclose(form.mean[0], features[:80, 0].mean(), rtol=1e-6)
-    np.testing.assert_allclose(form.std[0], features[:80, 0].std(), rtol=1e-6)
+    np.testing.assert_allclose(form.std[0], features[:80, 0].std() / 4, rtol=1e-6)
     # Constant columns, and columns whose variation is rounding, are centred only.
     assert form.std[1:].tolist() == [1.0, 1.0]
     scaled = gather_features(features, form, CPU).examples.fetch(torch.arange(80))
     np.testing.assert_allclose(scaled[:, 0].mean(), 0, atol=1e-6)
-    np.testing.assert_allclose(scaled[:, 0].std(correction=0), 1, atol=1e-6)
+    np.testing.assert_allclose(scaled[:, 0].std(correction=0), 4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1000.0])
+def test_columns_keep_their_sizes_unless_they_are_of_other_scales(factor: float) -> None:
+    columns = np.random.default_rng(0).normal(size=(500, 5)) * np.array([1, 2, 3, 4, 5 * factor])
+    form = features_form(columns, np.arange(500))
+    scaled = gather_features(columns, form, CPU).examples.fetch(torch.arange(500)).numpy()
+    np.testing.assert_allclose((scaled**2).sum(axis=1).mean(), 16, rtol=1e-5)
+    sizes = scaled.std(axis=0) / scaled.std(axis=0)[0]
+    expected = columns.std(axis=0) / columns.std(axis=0)[0] if factor == 1 else np.ones(5)
+    np.testing.assert_allclose(sizes, expected, rtol=1e-4)
 
 
 def test_form_of_images() -> None:

@@ -6,6 +6,7 @@ from tamis.engine.examples import ChosenExamples as ChosenExamples
 from tamis.engine.examples import DecodedExamples as DecodedExamples
 from tamis.engine.examples import Examples as Examples
 from tamis.engine.examples import ResidentExamples as ResidentExamples
+from tamis.engine.fabric import in_fastest_layout as in_fastest_layout
 from tamis.engine.fabric import launch as launch
 from tamis.engine.fabric import make_fabric as make_fabric
 from tamis.engine.feeding import Feeder as Feeder

@@ -95,6 +95,12 @@ def choose_network(asked: Asked, dataset: Dataset, device: torch.device) -> Netw
     InputError
         The method cannot work with such a network or such data.
     """
+    kind = kind_of_network(asked, dataset)
+    return NetworkChoice(asked.backbone, kind, asked.backbone_options, asked.image_size, device)
+
+
+def kind_of_network(asked: Asked, dataset: Dataset) -> InputKind:
+    """Return what the network takes; see `choose_network`."""
     needs = METHODS.facts(asked.method).inputs
     if asked.backbone == "auto":
         kind = "image" if needs == ("image",) else "features"
@@ -105,6 +111,4 @@ def choose_network(asked: Asked, dataset: Dataset, device: torch.device) -> Netw
             f"method {asked.method!r} looks at images: it needs pixels and a backbone that takes them, "
             f"and here are {', '.join([*dataset.inputs, *dataset.features])} and backbone {asked.backbone!r}"
         )
-    return NetworkChoice(
-        asked.backbone, cast(InputKind, kind), asked.backbone_options, asked.image_size, device
-    )
+    return cast(InputKind, kind)

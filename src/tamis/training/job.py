@@ -12,11 +12,12 @@ import torch
 from tamis.auditing import Audit
 from tamis.auditing.opinion import Opinion
 from tamis.data import Dataset
-from tamis.engine import Evaluation, Feeder, Settings, Training, launch, make_fabric
+from tamis.engine import Evaluation, Feeder, Settings, Training, in_fastest_layout, launch, make_fabric
 from tamis.engine.records import Record
 from tamis.errors import InputError
 from tamis.methods import Material, Method
 from tamis.runs import versions
+from tamis.training.choosing import kind_of_network
 from tamis.training.identity import described_plugin, digest_of, run_key
 from tamis.training.judging import judged, opinion_of
 from tamis.training.knowledge import Knowledge
@@ -51,7 +52,13 @@ class Job:
         self.own, self.recipe = split_params(wishes.method, wishes.params, wishes.epochs)
         self.plugins = [make_plugin(each) if isinstance(each, str) else each for each in wishes.plugins]
         self.folder = None if wishes.out is None else open_training_folder(wishes.out)
-        self.fabric = make_fabric(wishes.device, wishes.precision, wishes.processes, is_launched=False)
+        self.fabric = make_fabric(
+            wishes.device,
+            wishes.precision,
+            wishes.processes,
+            for_images=kind_of_network(wishes, dataset) == "image",
+            is_launched=False,
+        )
         self.device = self.fabric.device
         self.prepared = prepare(wishes, dataset, self.device)
         self.source = self.prepared.source
@@ -67,7 +74,7 @@ class Job:
             flip=wishes.flip,
             seed=wishes.random_state,
         )
-        self.method = self.spec.build()
+        self.method = in_fastest_layout(self.spec.build())
         self.evaluations = self._evaluations()
         self.knowledge = Knowledge(
             self.source,
@@ -159,7 +166,6 @@ class Job:
             flip=self.wishes.flip,
             augmentation=self.wishes.augmentation,
             normalisation=method.network.normalisation,
-            channels_last=self.wishes.precision == "bf16-mixed" or self.device.type == "cuda",
         )
 
     def _evaluations(self) -> dict[str, Evaluation]:

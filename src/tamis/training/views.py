@@ -32,8 +32,6 @@ class Views(Mapping[str, View]):
         images, nothing for features and texts.
     normalisation : Normalisation, optional
         Of the backbone; ImageNet's where it has none.
-    channels_last : bool
-        Memory layout of images, faster in half precision.
     """
 
     def __init__(
@@ -43,7 +41,6 @@ class Views(Mapping[str, View]):
         flip: bool = True,
         augmentation: Augmentation = "auto",
         normalisation: Normalisation | None = None,
-        channels_last: bool = False,
     ) -> None:
         legal = ("auto", "none", "weak", "strong")
         if augmentation not in legal:
@@ -54,7 +51,6 @@ class Views(Mapping[str, View]):
             self._weak = "weak" if kind == "image" else "none"
         mean, std = normalisation or Normalisation(_MEAN, _STD)
         self._settings = ImageSettings(mean=mean, std=std, flip=flip)
-        self._channels_last = channels_last
         self._made: dict[str, View] = {}
 
     def __getitem__(self, name: str) -> View:
@@ -83,10 +79,12 @@ class Views(Mapping[str, View]):
         if self._kind == "text":
             return policy(name, kind="tokens")
         made = policy(name, settings=self._settings)
-        return _ChannelsLast(made) if self._channels_last else made
+        return _ChannelsLast(made)
 
 
 class _ChannelsLast:
+    """Images in the memory layout in which convolutions are fastest, in half precision most of all."""
+
     def __init__(self, view: View) -> None:
         self._view = view
 

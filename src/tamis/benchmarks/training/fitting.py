@@ -17,7 +17,15 @@ from tamis.benchmarks.training.config import MethodConfig, TrainingConfig
 from tamis.benchmarks.training.material import Part, TrainingMaterial
 from tamis.benchmarks.training.plan import Trial
 from tamis.benchmarks.training.selecting import selected_rows
-from tamis.engine import Evaluation, Feeder, ResidentExamples, Settings, Training, make_fabric
+from tamis.engine import (
+    Evaluation,
+    Feeder,
+    ResidentExamples,
+    Settings,
+    Training,
+    in_fastest_layout,
+    make_fabric,
+)
 from tamis.errors import InputError
 from tamis.methods import Material, Verdict
 from tamis.metrics.ranking import average_precision
@@ -100,13 +108,12 @@ class Fit:
         fabric = make_fabric(config.device, config.precision)
         own, recipe = split_params(trial.method.method, self._params(), config.n_epochs(trial.task.data))
         spec = self._spec(own, str(fabric.device))
-        method = spec.build()
+        method = in_fastest_layout(spec.build())
         views = Views(
             material.kind,
             flip=spec.flip,
             augmentation=trial.task.data.augmentation,
             normalisation=method.network.normalisation,
-            channels_last=config.precision == "bf16-mixed" or fabric.device.type == "cuda",
         )
         part = material.train
         labels = torch.from_numpy(part.truth if trial.method.true_labels else part.given).to(fabric.device)

@@ -19,6 +19,7 @@ from tamis.data import Dataset, from_arrays
 from tamis.data.decoding import decode_image
 from tamis.errors import InputError
 from tamis.noise import NOISE_MODELS
+from tamis.training.inputs import features_form
 from tamis.types import BoolArray, FloatArray, IntArray
 
 
@@ -29,7 +30,7 @@ class Part:
     Attributes
     ----------
     inputs : (n, d) float32 or (n, 3, height, width) uint8 tensor
-        Features have mean 0 and standard deviation 1 over the training part.
+        Features are scaled as `tamis.train` does, by the training part.
     given, truth : (n,) int64 arrays
     """
 
@@ -113,7 +114,9 @@ def gather_training(
     rows, held = split_rows(given, validation)
     raw = inputs[rows].astype(np.float32) if data.kind == "features" else None
     if data.kind == "features":
-        mean, std = _scales(inputs[rows])
+        form = features_form(inputs.astype(np.float32, copy=False), rows)
+        assert form.mean is not None and form.std is not None  # of features
+        mean, std = form.mean, form.std
         inputs, test_inputs = ((part.astype(np.float32) - mean) / std for part in (inputs, test_inputs))
     return TrainingMaterial(
         data.kind,
@@ -199,13 +202,6 @@ def _decoded(data: TrainingDataConfig, name: str, files: npt.NDArray[np.generic]
     if len({image.shape for image in images}) != 1:
         raise InputError(f"data {data.name!r}: {name} holds images of different sizes; bring them to one")
     return np.stack(images)
-
-
-def _scales(features: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    mean = features.mean(axis=0, dtype=np.float64)
-    std = features.std(axis=0, dtype=np.float64)
-    std[std <= 1e-6 * max(1e-30, float(std.max(initial=0.0)))] = 1.0
-    return mean.astype(np.float32), std.astype(np.float32)
 
 
 def _tensor(values: npt.NDArray[np.generic]) -> Tensor:
