@@ -116,7 +116,7 @@ def test_contents_list_every_page() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["tamis audit x --nonsense 1", "tamis train x", "tamis export", "tamis --nonsense"]
+    "line", ["tamis audit x --nonsense 1", "tamis train x --metod elr", "tamis export", "tamis --nonsense"]
 )
 def test_checker_sees_a_wrong_command(line: str) -> None:
     (words,) = commands(Block("console", f"$ {line}\n", 1))
