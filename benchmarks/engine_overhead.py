@@ -68,13 +68,14 @@ def setup(precision: str, steps: int) -> Setup:
     draw = np.random.default_rng(0)
     images = torch.from_numpy(draw.integers(0, 256, (steps * BATCH, 3, 32, 32), dtype=np.uint8))
     labels = torch.from_numpy(draw.integers(0, N_CLASSES, steps * BATCH))
-    views = Views("image", channels_last=precision == "bf16-mixed")
+    views = Views("image")
     recipe = Recipe(epochs=1, batch_size=BATCH, lr=0.02, schedule="constant", weight_decay=5e-4)
     return Setup(images, labels, views, recipe, precision)
 
 
 def network() -> Classifier:
-    return build_backbone("small_cnn", input_shape=(3, 32, 32), n_classes=N_CLASSES, seed=0)
+    made = build_backbone("small_cnn", input_shape=(3, 32, 32), n_classes=N_CLASSES, seed=0)
+    return made.to(memory_format=torch.channels_last)
 
 
 def engine(given: Setup, seed: int) -> tuple[Cost, Classifier]:
