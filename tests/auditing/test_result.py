@@ -180,7 +180,7 @@ def test_stages_of_other_data_are_not_used(
     ("text", "error", "message"),
     [
         (None, InputError, "holds no run.json"),
-        ('{"command": "train"}', InputError, "a run of 'train'"),
+        ('{"command": "bench"}', InputError, "a run of 'bench'"),
         ('{"command": "audit", "status": "running"}', RunError, "has not finished"),
         ('{"command": "audit", "status": "finished"}', RunError, "is damaged"),
         ("[]", RunError, "does not hold a JSON object"),

@@ -23,7 +23,7 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[s
     # Tensors that share memory (tied weights) are written as copies of their own.
     body = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     # One entry alone: the library writes several in any order, and equal runs shall give equal files.
-    header = {_FORMAT: json.dumps(facts, sort_keys=True)}
+    header = {_FORMAT: json.dumps(facts)}
     with atomic_path(path) as temporary:
         save_file(body, str(temporary), metadata=header)
 

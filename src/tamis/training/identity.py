@@ -38,7 +38,7 @@ def digest_of(value: object) -> str | bool | None:
     Examples
     --------
     >>> digest_of("audit"), digest_of(None), digest_of(np.array([True, False]))
-    ('audit', None, 'bool (2,) bf9bb5d9')
+    ('audit', None, 'bool (2,) 0bf83934')
     """
     if value is None or isinstance(value, bool):
         return value

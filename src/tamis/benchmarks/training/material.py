@@ -135,7 +135,7 @@ def split_rows(given: IntArray, validation: float) -> tuple[IntArray, IntArray]:
     Examples
     --------
     >>> rows, held = split_rows(np.arange(20) % 2, 0.1)
-    >>> len(rows), sorted(held % 2)
+    >>> len(rows), sorted((held % 2).tolist())
     (18, [0, 1])
     """
     draws = np.random.default_rng([len(given), 1]).random(len(given))
