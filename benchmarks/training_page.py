@@ -45,8 +45,8 @@ learning rates to choose from. Every table comes from a file in `benchmarks/` th
 | AP with audit | of the verdict weighed with an audit's evidence |
 | seconds | of one training, with a look at test, held-out and wrong labels after every epoch |
 
-Mean ± standard deviation over seeds. Noise rates are those of the training part. Seconds are by the clock, and
-other jobs ran on the machine (and were let go first now and then): they are upper bounds.
+Mean ± standard deviation over seeds. Noise rates are those of the training part. Seconds are by the clock,
+and other jobs ran on the machine (and were let go first now and then): they are upper bounds.
 """
 
 FIGURES = {
