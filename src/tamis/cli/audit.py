@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from tamis.cli.options import JsonOption, SeedOption, default_run
+from tamis.cli.options import (
+    FeaturesOption,
+    IdOption,
+    ImageOption,
+    JsonOption,
+    LabelOption,
+    LabelsOption,
+    LimitPrintOption,
+    SeedOption,
+    SourceArgument,
+    SplitOption,
+    TextOption,
+    default_run,
+)
 from tamis.errors import InputError
 
 EXAMPLES = """\b
@@ -22,14 +35,7 @@ Examples:
 
 
 def run(
-    source: Annotated[
-        str | None,
-        typer.Argument(
-            help="Folder of images (class/file), .csv .tsv .jsonl .parquet manifest, .npz arrays, or a saved "
-            "Hugging Face data set.",
-            show_default=False,
-        ),
-    ] = None,
+    source: SourceArgument = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Run folder.", show_default="runs/audit-<source>")
     ] = None,
@@ -38,24 +44,11 @@ def run(
         typer.Option("--encoder", help="Name of the encoder, or a model folder.", show_default="built-in"),
     ] = None,
     task: Annotated[str, typer.Option("--task", help="auto, classification or crowd.")] = "auto",
-    label: Annotated[
-        str | None, typer.Option("--label", help="Column of the labels.", show_default="found by name")
-    ] = None,
-    image: Annotated[
-        str | None,
-        typer.Option("--image", help="Column of image paths or bytes.", show_default="found by name"),
-    ] = None,
-    text: Annotated[
-        str | None, typer.Option("--text", help="Column of texts.", show_default="found by name")
-    ] = None,
-    id_: Annotated[
-        str | None,
-        typer.Option("--id", help="Column of ids.", show_default="found by name, else row numbers"),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option("--split", help="Column of splits (train, test, ...).", show_default="found by name"),
-    ] = None,
+    label: LabelOption = None,
+    image: ImageOption = None,
+    text: TextOption = None,
+    id_: IdOption = None,
+    split: SplitOption = None,
     group: Annotated[
         str | None,
         typer.Option(
@@ -82,10 +75,8 @@ def run(
             "--worker", help="Crowd answers: column of the annotators.", show_default="found by name"
         ),
     ] = None,
-    features: Annotated[
-        Path | None, typer.Option("--features", help=".npy file of features, shape (n, d); needs --labels.")
-    ] = None,
-    labels: Annotated[Path | None, typer.Option("--labels", help=".npy file of labels, shape (n,).")] = None,
+    features: FeaturesOption = None,
+    labels: LabelsOption = None,
     pred_probs: Annotated[
         Path | None,
         typer.Option(
@@ -118,7 +109,7 @@ def run(
     ] = "2GiB",
     seed: SeedOption = 0,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
-    limit_print: Annotated[int, typer.Option("--limit-print", help="How many labels to print.", min=0)] = 10,
+    limit_print: LimitPrintOption = 10,
     as_json: JsonOption = False,
 ) -> None:
     """Find the labels of a data set that are probably wrong.

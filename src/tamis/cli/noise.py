@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tamis.cli.options import JsonOption, SeedOption
+from tamis.cli.options import (
+    ForceOption,
+    IdOption,
+    ImageOption,
+    JsonOption,
+    LabelOption,
+    SeedOption,
+    SourceArgument,
+    TextOption,
+)
 from tamis.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,14 +38,7 @@ Examples:
 
 
 def run(
-    source: Annotated[
-        str | None,
-        typer.Argument(
-            help="Folder of images (class/file), .csv .tsv .jsonl .parquet manifest, .npz arrays, or a saved "
-            "Hugging Face data set.",
-            show_default=False,
-        ),
-    ] = None,
+    source: SourceArgument = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="File to write, ending in .csv, .parquet or .jsonl.")
     ] = None,
@@ -72,20 +74,10 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A further argument of the model; may be repeated."),
     ] = None,
-    label: Annotated[
-        str | None, typer.Option("--label", help="Column of the labels.", show_default="found by name")
-    ] = None,
-    image: Annotated[
-        str | None,
-        typer.Option("--image", help="Column of image paths or bytes.", show_default="found by name"),
-    ] = None,
-    text: Annotated[
-        str | None, typer.Option("--text", help="Column of texts.", show_default="found by name")
-    ] = None,
-    id_: Annotated[
-        str | None,
-        typer.Option("--id", help="Column of ids.", show_default="found by name, else row numbers"),
-    ] = None,
+    label: LabelOption = None,
+    image: ImageOption = None,
+    text: TextOption = None,
+    id_: IdOption = None,
     features: Annotated[
         Path | None,
         typer.Option("--features", help=".npy file of features, shape (n, d), for models that need them."),
@@ -94,7 +86,7 @@ def run(
         Path | None, typer.Option("--labels", help=".npy file of labels, shape (n,), in place of SOURCE.")
     ] = None,
     seed: SeedOption = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+    force: ForceOption = False,
     list_: Annotated[bool, typer.Option("--list", help="List the noise models and end.")] = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from tamis.cli.options import JsonOption
+from tamis.cli.options import (
+    ForceOption,
+    IdOption,
+    ImageOption,
+    JsonOption,
+    ModelArgument,
+    ModelDeviceOption,
+    TextOption,
+    WeightsOption,
+)
 from tamis.cli.targets import check_target
 
 EXAMPLES = """\b
@@ -19,7 +28,7 @@ Examples:
 
 
 def run(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Run folder of a training, or its model.")],
+    model: ModelArgument,
     source: Annotated[
         str, typer.Argument(help="What to predict for: as for training, labels are not needed.")
     ],
@@ -29,23 +38,12 @@ def run(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also a column for every class.")
     ] = False,
-    weights: Annotated[
-        Literal["last", "best"],
-        typer.Option("--weights", help="Of the last epoch, or of the best on the validation part."),
-    ] = "last",
-    image: Annotated[
-        str | None,
-        typer.Option("--image", help="Column of image paths or bytes.", show_default="found by name"),
-    ] = None,
-    text: Annotated[
-        str | None, typer.Option("--text", help="Column of texts.", show_default="found by name")
-    ] = None,
-    id_: Annotated[
-        str | None,
-        typer.Option("--id", help="Column of ids.", show_default="found by name, else row numbers"),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    weights: WeightsOption = "last",
+    image: ImageOption = None,
+    text: TextOption = None,
+    id_: IdOption = None,
+    force: ForceOption = False,
+    device: ModelDeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Predict the classes of new samples with a trained model.

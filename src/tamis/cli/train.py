@@ -10,7 +10,21 @@ import typer
 
 from tamis.cli.assignments import assignments, plugin_of
 from tamis.cli.epochs import epoch_printer
-from tamis.cli.options import JsonOption, SeedOption, default_run
+from tamis.cli.options import (
+    FeaturesOption,
+    IdOption,
+    ImageOption,
+    JsonOption,
+    LabelOption,
+    LabelsOption,
+    LimitPrintOption,
+    ModelDeviceOption,
+    SeedOption,
+    SourceArgument,
+    SplitOption,
+    TextOption,
+    default_run,
+)
 from tamis.cli.processes import is_helper, silent_helper
 from tamis.errors import InputError
 
@@ -28,14 +42,7 @@ Examples:
 
 
 def run(
-    source: Annotated[
-        str | None,
-        typer.Argument(
-            help="Folder of images (class/file), .csv .tsv .jsonl .parquet manifest, .npz arrays, or a saved "
-            "Hugging Face data set.",
-            show_default=False,
-        ),
-    ] = None,
+    source: SourceArgument = None,
     method: Annotated[
         str | None, typer.Option("--method", help="Name of the method; `tamis methods` lists all.")
     ] = None,
@@ -108,24 +115,11 @@ def run(
     flip: Annotated[
         bool, typer.Option("--flip/--no-flip", help="Whether a mirror image keeps its class.")
     ] = True,
-    label: Annotated[
-        str | None, typer.Option("--label", help="Column of the labels.", show_default="found by name")
-    ] = None,
-    image: Annotated[
-        str | None,
-        typer.Option("--image", help="Column of image paths or bytes.", show_default="found by name"),
-    ] = None,
-    text: Annotated[
-        str | None, typer.Option("--text", help="Column of texts.", show_default="found by name")
-    ] = None,
-    id_: Annotated[
-        str | None,
-        typer.Option("--id", help="Column of ids.", show_default="found by name, else row numbers"),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option("--split", help="Column of splits (train, test, ...).", show_default="found by name"),
-    ] = None,
+    label: LabelOption = None,
+    image: ImageOption = None,
+    text: TextOption = None,
+    id_: IdOption = None,
+    split: SplitOption = None,
     group: Annotated[
         str | None,
         typer.Option(
@@ -138,10 +132,8 @@ def run(
         str | None,
         typer.Option("--format", help="SOURCE is a published data set; see `tamis audit --help`."),
     ] = None,
-    features: Annotated[
-        Path | None, typer.Option("--features", help=".npy file of features, shape (n, d); needs --labels.")
-    ] = None,
-    labels: Annotated[Path | None, typer.Option("--labels", help=".npy file of labels, shape (n,).")] = None,
+    features: FeaturesOption = None,
+    labels: LabelsOption = None,
     precision: Annotated[
         Literal["auto", "32-true", "bf16-mixed", "16-mixed"],
         typer.Option("--precision", help="Numbers to compute in; auto: bfloat16 on a GPU that has it."),
@@ -154,11 +146,11 @@ def run(
     ] = "2GiB",
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write event files.")] = False,
     seed: SeedOption = 0,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: ModelDeviceOption = "auto",
     verbose: Annotated[
         bool, typer.Option("--verbose", help="One line an epoch, also where there is no terminal.")
     ] = False,
-    limit_print: Annotated[int, typer.Option("--limit-print", help="How many labels to print.", min=0)] = 10,
+    limit_print: LimitPrintOption = 10,
     as_json: JsonOption = False,
 ) -> None:
     """Train a classifier on labels that are partly wrong, and hear what it thinks of each of them.
