@@ -13,10 +13,20 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "tamis"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "types", "runs", "progress", "memory", "registry"}),
+    frozenset({"errors", "types", "runs", "progress", "memory_budget", "registry"}),
     frozenset({"data", "issues", "noise", "neighbors", "metrics", "crowd", "statistics", "pretrained"}),
     frozenset(
-        {"detectors", "selectors", "losses", "targets", "augment", "samplers", "backbones", "encoders"}
+        {
+            "detectors",
+            "selectors",
+            "losses",
+            "targets",
+            "memory",
+            "augment",
+            "samplers",
+            "backbones",
+            "encoders",
+        }
     ),
     frozenset({"methods", "engine"}),
     frozenset({"auditing", "training", "reviewing", "exporting", "reporting", "benchmarks", "distributed"}),

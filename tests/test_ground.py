@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tamis.errors import InputError, RunError
-from tamis.memory import parse_memory_budget, rows_per_block
+from tamis.memory_budget import parse_memory_budget, rows_per_block
 from tamis.progress import track
 from tamis.runs import StageStore, atomic_path, read_json, versions, write_json, write_text
 

@@ -29,7 +29,7 @@ from tamis.auditing.table import build_table
 from tamis.auditing.zero_shot import PromptChoice
 from tamis.data import Dataset, from_arrays, read
 from tamis.errors import InputError
-from tamis.memory import parse_memory_budget
+from tamis.memory_budget import parse_memory_budget
 from tamis.runs import StageStore, versions
 from tamis.statistics.threads import one_thread_if_small
 

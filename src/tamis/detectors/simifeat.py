@@ -12,7 +12,7 @@ from tamis.detectors.base import FeatureDetector, Verdict
 from tamis.detectors.canonical_order import CanonicalOrder
 from tamis.detectors.consensus_draws import check_at_least
 from tamis.errors import InputError
-from tamis.memory import parse_memory_budget, rows_per_block
+from tamis.memory_budget import parse_memory_budget, rows_per_block
 from tamis.neighbors import Neighbors, nearest_neighbors
 from tamis.neighbors.vectors import fixed_order_sum
 from tamis.statistics.simifeat import similarity_soft_labels, vote_flags

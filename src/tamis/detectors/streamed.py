@@ -16,7 +16,7 @@ from sklearn.utils.validation import validate_data
 
 from tamis.detectors.base import FeatureDetector, Verdict
 from tamis.errors import InputError, NotFittedError
-from tamis.memory import parse_memory_budget, rows_per_block
+from tamis.memory_budget import parse_memory_budget, rows_per_block
 from tamis.types import FloatArray, IntArray
 
 

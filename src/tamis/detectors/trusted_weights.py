@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_X_y
 
 from tamis.detectors.base import DETECTORS, Detector, Verdict
 from tamis.errors import InputError
-from tamis.memory import parse_memory_budget, rows_per_block
+from tamis.memory_budget import parse_memory_budget, rows_per_block
 from tamis.registry import Facts
 from tamis.statistics.class_scatter import ClassScatter
 from tamis.statistics.relative_mahalanobis import Gaussians, class_distances, gaussians, usual_epsilon

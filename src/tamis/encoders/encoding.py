@@ -24,7 +24,7 @@ from tamis.encoders.encoder import CutsLongSamples, Encoder
 from tamis.encoders.pieces import PieceEncoder, join_shards
 from tamis.encoders.threads import n_workers, one_torch_thread_each
 from tamis.errors import InputError, RunError, TamisWarning
-from tamis.memory import parse_memory_budget
+from tamis.memory_budget import parse_memory_budget
 from tamis.progress import track
 from tamis.types import FloatArray
 

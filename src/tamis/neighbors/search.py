@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from tamis.errors import InputError
-from tamis.memory import parse_memory_budget
+from tamis.memory_budget import parse_memory_budget
 from tamis.neighbors.candidates import BlockPrecision, Candidates, Scorer
 from tamis.neighbors.checks import check_counts, dense_groups, tie_ranks
 from tamis.neighbors.exact import exact_values, exhaustive, order

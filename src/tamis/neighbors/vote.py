@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tamis.errors import InputError
-from tamis.memory import parse_memory_budget, rows_per_block
+from tamis.memory_budget import parse_memory_budget, rows_per_block
 from tamis.types import FloatArray, IntArray
 
 

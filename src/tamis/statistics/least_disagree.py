@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from tamis.errors import InputError, TamisWarning
-from tamis.memory import parse_memory_budget, rows_per_block
+from tamis.memory_budget import parse_memory_budget, rows_per_block
 from tamis.statistics.finite_matrices import class_codes, finite_matrix
 from tamis.statistics.normal_draws import NormalDraws
 from tamis.types import FloatArray

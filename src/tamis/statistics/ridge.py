@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from tamis.errors import InputError
-from tamis.memory import parse_memory_budget, rows_per_block
+from tamis.memory_budget import parse_memory_budget, rows_per_block
 from tamis.progress import track
 from tamis.statistics.ridge_fit import RidgeFit
 from tamis.statistics.ridge_sums import L2_GRID, RidgeSums

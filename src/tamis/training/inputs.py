@@ -15,7 +15,7 @@ from tamis.data.dataset import Input, Unreadable
 from tamis.encoders.squares import to_square
 from tamis.engine import DecodedExamples, Examples, ResidentExamples
 from tamis.errors import InputError
-from tamis.memory import parse_memory_budget
+from tamis.memory_budget import parse_memory_budget
 from tamis.progress import track
 from tamis.types import FloatArray, IntArray
 
