@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tamis.engine.evaluation import accuracy
 from tamis.engine.feeding import Feeder, on_device
+from tamis.engine.gradients import apply_gradients
 from tamis.engine.random_state import own_draws, seed_draws
 from tamis.engine.records import Record, Records
 from tamis.engine.saved_state import SavedState
@@ -175,10 +176,7 @@ class Training:
         self._check_finite(loss, moment)
         self.fabric.backward(loss)
         sum_gradients([self.method, self.plugins], self.fabric)
-        for optimizer in self.optimizers.values():
-            self._clip(optimizer)
-            self.fabric.strategy.optimizer_step(optimizer)
-            optimizer.zero_grad(set_to_none=True)
+        apply_gradients(self.optimizers.values(), self.fabric, self.recipe.clip_norm)
         self.method.after_step(moment)
         self._count(loss=loss, **self.method.notes)
         self.method.notes = {}
@@ -194,13 +192,6 @@ class Training:
             for plugin in active:
                 total = total + plugin.loss(shown, moment)
         return total
-
-    def _clip(self, optimizer: torch.optim.Optimizer) -> None:
-        if self.recipe.clip_norm is not None:
-            # Half precision scales gradients up meanwhile.
-            self.fabric.strategy.precision.unscale_gradients(optimizer)
-            weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-            torch.nn.utils.clip_grad_norm_(weights, self.recipe.clip_norm)
 
     def _move_rates(self, moment: Moment) -> None:
         factor = self.recipe.lr_factor(moment.progress)
