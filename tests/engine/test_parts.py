@@ -15,7 +15,7 @@ from torch import nn
 from tamis.backbones import build_backbone
 from tamis.engine import ChosenExamples, DecodedExamples, Feeder, ResidentExamples, make_fabric
 from tamis.engine.checkpoint import flat_optimizer, read_checkpoint, restore_optimizer, write_checkpoint
-from tamis.engine.evaluation import Evaluation, accuracy
+from tamis.engine.evaluation import Evaluation, measured
 from tamis.engine.records import Records
 from tamis.engine.scanning import FeederScan, blocks_of, evaluating
 from tamis.engine.sharding import shard_sizes
@@ -125,9 +125,9 @@ def test_accuracy_leaves_unlabelled_rows_out() -> None:
     feeder, fabric = feeder_of(), make_fabric("cpu")
     labels = torch.tensor([0, 1, 2, 1, -1, -1, 0, 1, 2, 2])
     part = Evaluation(feeder.examples, labels)
-    assert accuracy(method, part, feeder, fabric.autocast) == pytest.approx(6 / 8)
+    assert measured(method, part, feeder, fabric.autocast) == {"accuracy": pytest.approx(6 / 8)}
     nothing = Evaluation(feeder.examples, torch.full((10,), -1))
-    assert accuracy(method, nothing, feeder, fabric.autocast) == 0
+    assert measured(method, nothing, feeder, fabric.autocast) == {"accuracy": 0}
 
 
 def test_decoded_examples_are_the_resident_ones() -> None:

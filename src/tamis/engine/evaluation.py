@@ -45,10 +45,6 @@ def predicted(
         yield Outputs(outputs.logits.float(), outputs.features.float(), None)
 
 
-def accuracy(method: Method, evaluation: Evaluation, feeder: Feeder, autocast: Autocast) -> float:
-    """Return the share of labelled rows whose label is the most probable class; 0 where there are none."""
-    blocks = predicted(method, evaluation.examples, feeder, autocast)
-    guesses = torch.cat([block.logits.argmax(dim=1) for block in blocks])
-    is_labelled = evaluation.labels >= 0
-    hits = (guesses == evaluation.labels) & is_labelled
-    return float(hits.sum() / is_labelled.sum().clamp(min=1))
+def measured(method: Method, evaluation: Evaluation, feeder: Feeder, autocast: Autocast) -> dict[str, float]:
+    """Return the figures by which a method measures itself on rows that are not trained on."""
+    return method.measure(predicted(method, evaluation.examples, feeder, autocast), evaluation.labels)

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from tamis.backbones.classifier import Outputs
 from tamis.engine.feeding import Feeder
@@ -48,8 +47,7 @@ class FeederScan:
             with evaluating(self._module), torch.no_grad(), self._autocast():
                 outputs = _in_float32(run(self._feeder.plain(index)))
             labels = self._feeder.labels[index]
-            losses = cross_entropy(outputs.logits, labels, ignore_index=-1, reduction="none")
-            yield ScanBlock(index, labels, outputs, losses)
+            yield ScanBlock(index, labels, outputs)
 
     def losses(self, forward: Forward | None = None) -> Tensor:
         """Return the cross-entropy of every row, (n,) float32."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tamis.engine.evaluation import accuracy
+from tamis.engine.evaluation import measured
 from tamis.engine.feeding import Feeder, on_device
 from tamis.engine.gradients import apply_gradients
 from tamis.engine.random_state import own_draws, seed_draws
@@ -231,14 +231,17 @@ class Training:
         record["lr"] = next(iter(self.optimizers.values())).param_groups[0]["lr"]
         record["seconds"] = round(seconds, 3)
         record["samples_per_second"] = round(samples / seconds, 1) if seconds else 0.0
+        decisive: tuple[str, float] | None = None
         for name, evaluation in self.settings.evaluations.items():
-            record[f"{name}_accuracy"] = accuracy(self.method, evaluation, self.feeder, self.fabric.autocast)
+            figures = measured(self.method, evaluation, self.feeder, self.fabric.autocast)
+            record |= {f"{name}_{figure}": value for figure, value in figures.items()}
+            if name == "validation":
+                decisive = next(iter(figures.items()))
         self.records.add(record)
         if self.settings.report_epoch is not None and self.fabric.global_rank == 0:
             self.settings.report_epoch(record)
-        found = record.get("validation_accuracy")
-        if isinstance(found, float) and found > self.best.get("accuracy", -1.0):
-            self.best = {"accuracy": found, "epoch": float(self.epoch)}
+        if decisive is not None and decisive[1] > self.best.get(decisive[0], -math.inf):
+            self.best = {decisive[0]: decisive[1], "epoch": float(self.epoch)}
             self.saved.write_best(self.method, self.best)
 
     def _is_stale(self) -> bool:

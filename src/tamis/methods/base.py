@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, NamedTuple, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,17 @@ from tamis.methods.recipe import Recipe
 from tamis.registry import Registry
 from tamis.samplers import shuffled
 
-BuildNetwork: TypeAlias = Callable[[int], Classifier]
-"""Makes a network; the number (0, 1, ...) tells the networks of one method apart: each starts differently."""
+
+class BuildNetwork(Protocol):
+    """Makes a network.
+
+    The number (0, 1, ...) tells the networks of one method apart: each starts differently. ``n_outputs`` is
+    the width of its last layer, one output a class where it is None.
+    """
+
+    def __call__(self, number: int, n_outputs: int | None = None, /) -> Classifier:
+        """Return a network with its first weights."""
+
 
 Losses: TypeAlias = Tensor | Mapping[str, Tensor]
 """One loss for all optimisers, or one for each by its name, which reaches its optimiser's weights only."""
@@ -111,6 +120,21 @@ class Method(nn.Module):
         """Return what the method believes about the training labels; by default what it would predict."""
         beliefs = scan.probabilities()
         return Verdict(given_class_scores(beliefs, self.known.labels), beliefs)
+
+    def measure(self, blocks: Iterable[Outputs], labels: Tensor) -> dict[str, float]:
+        """Return how well rows that are not trained on are met; higher = better, the first figure decides.
+
+        Parameters
+        ----------
+        blocks : iterable of Outputs
+            Of `forward`, block after block, in order.
+        labels : (m,) int64 tensor
+            Rows of -1 are left out.
+        """
+        guesses = torch.cat([block.logits.argmax(dim=1) for block in blocks])
+        is_labelled = labels >= 0
+        hits = (guesses == labels) & is_labelled
+        return {"accuracy": float(hits.sum() / is_labelled.sum().clamp(min=1))}
 
     @property
     def known(self) -> Material:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from tamis.backbones.classifier import Outputs
 from tamis.errors import InputError
@@ -27,14 +29,16 @@ class ScanBlock:
         Given labels, -1 where there is none.
     outputs : Outputs
         Logits and features in float32.
-    losses : (b,) float32 tensor
-        Cross-entropy of the given labels; 0 where there is none.
     """
 
     index: Tensor
     labels: Tensor
     outputs: Outputs
-    losses: Tensor
+
+    @cached_property
+    def losses(self) -> Tensor:
+        """Cross-entropy of the given labels, (b,) float32; 0 where there is none."""
+        return cross_entropy(self.outputs.logits, self.labels, ignore_index=-1, reduction="none")
 
 
 class Scan(Protocol):
@@ -79,6 +83,8 @@ class Material:
     n_classes : int
     seed : int
         Of the run.
+    batch_size : int
+        Of the recipe.
     selected : (n,) bool tensor, optional
         Rows that are taken for rightly labelled: the initial selection.
     label_scores : (n,) float tensor, optional
@@ -94,6 +100,7 @@ class Material:
     labels: Tensor
     n_classes: int
     seed: int = 0
+    batch_size: int = 128
     selected: Tensor | None = None
     label_scores: Tensor | None = None
     features: Callable[[], Tensor] = _no_features

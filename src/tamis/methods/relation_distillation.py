@@ -216,7 +216,7 @@ class RelationDistillationPlugin(Plugin):
                 "frozen backbone or none; use teacher='features', or a backbone that is trained"
             )
         teacher = SimSiam(
-            lambda number: copy.deepcopy(network),
+            lambda number, n_outputs=None: copy.deepcopy(network),
             n_samples=host.n_samples,
             n_classes=host.n_classes,
             n_projected=self.teacher_projected,

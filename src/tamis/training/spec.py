@@ -57,14 +57,14 @@ class ModelSpec:
             self.network, n_samples=self.n_samples, n_classes=len(self.class_names), **dict(self.params)
         )
 
-    def network(self, number: int) -> Classifier:
-        """Return a network with its first weights; ``number`` tells those of one method apart."""
+    def network(self, number: int, n_outputs: int | None = None) -> Classifier:
+        """Return a network with its first weights; see `tamis.methods.base.BuildNetwork`."""
         # Two networks of one run must differ, and so must the networks of two runs.
         seed = self.seed * 1000 + number
         return build_backbone(
             self.backbone,
             input_shape=self.form.shape,
-            n_classes=len(self.class_names),
+            n_classes=n_outputs or len(self.class_names),
             seed=seed,
             **dict(self.backbone_options),  # type: ignore[arg-type]  # lists of JSON are made tuples below
         )
