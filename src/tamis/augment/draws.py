@@ -13,14 +13,9 @@ import torch
 from torch import Tensor
 
 from tamis.errors import InputError
+from tamis.statistics.splitmix import FACTORS, GOLDEN
 
 _MASK = 2**64 - 1
-_GOLDEN = 0x9E3779B97F4A7C15
-"""2**64 over the golden ratio, odd: the increment of splitmix64."""
-
-_FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
-"""Multipliers of the finaliser of splitmix64."""
-
 _FRACTION = 24
 """Bits of a uniform number: as many as a float32 below 1 can hold evenly."""
 
@@ -136,7 +131,7 @@ def _key(seed: int, step: int, stream: str) -> int:
             raise InputError(f"{name} is {value!r}; expected a whole number from 0 to 2**64 - 1")
     text = stream.encode()
     name_word = zlib.crc32(text) << 32 | zlib.adler32(text)
-    return _mixed(_mixed(_mixed(seed + _GOLDEN) ^ name_word) + step * _GOLDEN)
+    return _mixed(_mixed(_mixed(seed + GOLDEN) ^ name_word) + step * GOLDEN)
 
 
 def _words(seed: int, step: int, index: Tensor, count: int, stream: str) -> Tensor:
@@ -147,15 +142,15 @@ def _words(seed: int, step: int, index: Tensor, count: int, stream: str) -> Tens
             f"index has shape {tuple(index.shape)} and dtype {index.dtype}; expected one int64 row number"
             " a sample, shape (B,)"
         )
-    samples = index.to(torch.int64) * _signed(_GOLDEN) + _signed(_key(seed, step, stream))
-    positions = torch.arange(1, count + 1, device=index.device) * _signed(_GOLDEN)
+    samples = index.to(torch.int64) * _signed(GOLDEN) + _signed(_key(seed, step, stream))
+    positions = torch.arange(1, count + 1, device=index.device) * _signed(GOLDEN)
     return _finalised(_finalised(samples)[:, None] + positions)
 
 
 def _finalised(words: Tensor) -> Tensor:
     """Return the words scattered over all 64 bits, in place."""
-    words.bitwise_xor_(_shifted(words, 30)).mul_(_signed(_FIRST))
-    words.bitwise_xor_(_shifted(words, 27)).mul_(_signed(_SECOND))
+    words.bitwise_xor_(_shifted(words, 30)).mul_(_signed(FACTORS[0]))
+    words.bitwise_xor_(_shifted(words, 27)).mul_(_signed(FACTORS[1]))
     return words.bitwise_xor_(_shifted(words, 31))
 
 
@@ -167,8 +162,8 @@ def _shifted(words: Tensor, bits: int) -> Tensor:
 def _mixed(word: int) -> int:
     """Return what `_finalised` returns, for a Python integer; unsigned."""
     word &= _MASK
-    word = ((word ^ (word >> 30)) * _FIRST) & _MASK
-    word = ((word ^ (word >> 27)) * _SECOND) & _MASK
+    word = ((word ^ (word >> 30)) * FACTORS[0]) & _MASK
+    word = ((word ^ (word >> 27)) * FACTORS[1]) & _MASK
     return word ^ (word >> 31)
 
 

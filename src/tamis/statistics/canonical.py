@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from tamis.statistics.splitmix import scattered
 from tamis.types import FloatArray, IntArray
 
 
@@ -96,20 +97,10 @@ def canonical_columns(probs: FloatArray, codes: IntArray) -> IntArray:
     step = max(1, 2_000_000 // probs.shape[1])
     for start in range(0, len(probs), step):
         # Adding zero turns -0.0 into 0.0.
-        bits = _mixed((probs[start : start + step].astype(np.float64) + 0.0).view(np.uint64))
-        bits ^= _mixed(bits.sum(axis=1, dtype=np.uint64))[:, None]
+        bits = scattered((probs[start : start + step].astype(np.float64) + 0.0).view(np.uint64))
+        bits ^= scattered(bits.sum(axis=1, dtype=np.uint64))[:, None]
         given = codes[start : start + step]
         rows = np.flatnonzero(given >= 0)
         bits[rows, given[rows]] += np.uint64(1)
-        keys += _mixed(bits).sum(axis=0, dtype=np.uint64)
+        keys += scattered(bits).sum(axis=0, dtype=np.uint64)
     return np.argsort(keys, kind="stable")
-
-
-def _mixed(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Return the finaliser of SplitMix64 (Steele, Lea and Flood 2014) of each word."""
-    words = words + np.uint64(0x9E3779B97F4A7C15)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        words ^= words >> np.uint64(shift)
-        words *= np.uint64(factor)
-    words ^= words >> np.uint64(31)
-    return words

@@ -1,4 +1,4 @@
-"""Random numbers of training that depend on the seed, the step and the sample, and on nothing else."""
+"""Random numbers that depend on the seed, the step and the sample, and on nothing else."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tamis.errors import InputError
+from tamis.statistics.splitmix import GOLDEN, scattered
 from tamis.types import IntArray
-
-_GAMMA = np.uint64(0x9E3779B97F4A7C15)
-"""Step of SplitMix64 from one number of a stream to the next."""
 
 
 def step_generator(seed: int, step: int, stream: str, *, cycle: int = 0) -> np.random.Generator:
@@ -91,21 +89,12 @@ def repeated_words(words: npt.NDArray[np.uint64], repeats: IntArray) -> npt.NDAr
     -------
     (n,) uint64
 
-    References
-    ----------
-    .. [1] Steele, Lea, Flood. "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014.
-
     Examples
     --------
     >>> repeated_words(np.zeros(2, dtype=np.uint64), np.array([0, 1]))
     array([16294208416658607535,  7960286522194355700], dtype=uint64)
     """
-    mixed: npt.NDArray[np.uint64] = words + (repeats.astype(np.uint64) + np.uint64(1)) * _GAMMA
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed ^= mixed >> np.uint64(shift)
-        mixed *= np.uint64(factor)
-    mixed ^= mixed >> np.uint64(31)
-    return mixed
+    return scattered(words + repeats.astype(np.uint64) * np.uint64(GOLDEN))
 
 
 def _word(value: int, name: str) -> int:

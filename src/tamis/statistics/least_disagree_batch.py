@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import warnings
-import zlib
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from tamis.errors import InputError, TamisWarning
+from tamis.statistics.counter_draws import step_generator
 from tamis.statistics.finite_matrices import finite_matrix
 
-_STREAM = zlib.crc32(b"ldm_batch")
 _SAME = 1e-5
 
 
@@ -219,8 +218,7 @@ def _order(values: npt.NDArray[np.float64], tie_keys: npt.NDArray[np.uint64] | N
 def _uniforms(seed: int, count: int) -> npt.NDArray[np.float64]:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
         raise InputError(f"random_state is {seed!r}; expected a whole number from 0 to 2**64 - 1")
-    key = np.array([int(seed), _STREAM], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(key=key)).random(count)
+    return step_generator(int(seed), 0, "ldm_batch").random(count)
 
 
 def _directions(features: npt.ArrayLike) -> torch.Tensor:

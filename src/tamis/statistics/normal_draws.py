@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
-
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from tamis.errors import InputError
+from tamis.statistics.counter_draws import step_generator
 from tamis.statistics.finite_matrices import finite_matrix
 
 
@@ -49,7 +48,7 @@ class NormalDraws:
         self._given = None if given is None else finite_matrix(given, "draws", int(np.prod(shape)))
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
             raise InputError(f"random_state is {seed!r}; expected a whole number from 0 to 2**64 - 1")
-        self._key = np.array([int(seed), zlib.crc32(stream.encode())], dtype=np.uint64)
+        self._seed, self._stream = int(seed), stream
         self._scale = self._used = 0
 
     def begin_scale(self, number: int) -> None:
@@ -81,7 +80,5 @@ class NormalDraws:
         self._used += count
 
     def _drawn(self, step: int) -> torch.Tensor:
-        # The last word of the counter is the scale, the third the draw; the first two count within a draw.
-        counter = np.array([0, 0, step, self._scale], dtype=np.uint64)
-        numbers = np.random.Generator(np.random.Philox(key=self._key, counter=counter))
+        numbers = step_generator(self._seed, step, self._stream, cycle=self._scale)
         return torch.from_numpy(numbers.standard_normal(self._shape))
