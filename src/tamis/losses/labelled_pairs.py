@@ -68,19 +68,19 @@ def labelled_pairs(
             [1, 0, 0],
             [0, 0, 0]], dtype=torch.int32)
     """
-    _check_rows(embeddings, "embeddings")
+    check_rows(embeddings, "embeddings")
     is_batch = ref_emb is None or ref_emb is embeddings
     references = embeddings if ref_emb is None else ref_emb
     if ref_emb is None or (is_batch and ref_labels is None):
         ref_labels = labels
-    _check_rows(references, "ref_emb", width=embeddings.shape[1])
+    check_rows(references, "ref_emb", width=embeddings.shape[1])
     anchors, references = at_least_float32(embeddings), at_least_float32(references)
     with without_autocast(anchors):
         similarities = anchors @ references.to(anchors).T  # (B, M)
     if indices_tuple is not None:
-        return LabelledPairs(similarities, *_masks_of(indices_tuple, similarities))
-    left = _checked_labels(labels, embeddings, "labels")
-    right = _checked_labels(ref_labels, references, "ref_labels")
+        return LabelledPairs(similarities, *pair_masks(indices_tuple, similarities))
+    left = checked_labels(labels, embeddings, "labels")
+    right = checked_labels(ref_labels, references, "ref_labels")
     is_same = left[:, None] == right[None, :]
     is_pair = (left >= 0)[:, None] & (right >= 0)[None, :]
     is_positive = is_same & is_pair
@@ -152,7 +152,7 @@ def anchor_mean(values: Tensor, is_used: Tensor) -> Tensor:
     return values.where(is_used, values.new_zeros(())).sum() / max(1, len(values))
 
 
-def _masks_of(indices_tuple: IndicesTuple, similarities: Tensor) -> tuple[Tensor, Tensor]:
+def pair_masks(indices_tuple: IndicesTuple, similarities: Tensor) -> tuple[Tensor, Tensor]:
     if len(indices_tuple) not in (3, 4):
         raise InputError(
             f"indices_tuple has {len(indices_tuple)} tensors; expected 4 (anchor, positive, anchor, "
@@ -167,7 +167,7 @@ def _masks_of(indices_tuple: IndicesTuple, similarities: Tensor) -> tuple[Tensor
     return is_positive, is_negative
 
 
-def _check_rows(rows: Tensor, name: str, width: int | None = None) -> None:
+def check_rows(rows: Tensor, name: str, width: int | None = None) -> None:
     if not isinstance(rows, Tensor) or rows.ndim != 2 or not rows.is_floating_point():
         kind = f"shape {tuple(rows.shape)}, {rows.dtype}" if isinstance(rows, Tensor) else type(rows).__name__
         raise InputError(f"{name} is {kind}; expected a floating-point tensor of shape (rows, dimensions)")
@@ -175,7 +175,7 @@ def _check_rows(rows: Tensor, name: str, width: int | None = None) -> None:
         raise InputError(f"{name} has {rows.shape[1]} columns; expected {width}, as embeddings has")
 
 
-def _checked_labels(labels: Tensor | None, rows: Tensor, name: str) -> Tensor:
+def checked_labels(labels: Tensor | None, rows: Tensor, name: str) -> Tensor:
     if labels is None:
         raise InputError(f"{name} is None; expected {len(rows)} integers, or all pairs as indices_tuple")
     if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.shape != (len(rows),):
