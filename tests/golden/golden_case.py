@@ -47,7 +47,10 @@ class Golden:
 
 
 def as_array(value: object) -> np.ndarray:
-    """Return numbers, lists of numbers and tensors as one float64 array."""
+    """Return numbers, lists of numbers and tensors as one float64 array; NaN fills up shorter rows."""
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().numpy()
+    if isinstance(value, list) and all(isinstance(row, list) for row in value):
+        widest = max(map(len, value), default=0)
+        value = [[*row, *[None] * (widest - len(row))] for row in value]
     return np.asarray(value, dtype=np.float64)

@@ -67,7 +67,7 @@ class TestEverySelector:
         logits, labels = batch()
         selector = make()
         first = selector.select(logits, labels)
-        selector.commit(first, torch.arange(20))
+        selector.commit(first, logits, labels, torch.arange(20))
         assert torch.equal(selector.select(logits, labels).keep, first.keep)
         assert selector.state_dict() == {}
 

@@ -1,1 +1,7 @@
 """Memories of past embeddings."""
+
+from __future__ import annotations
+
+from tamis.memory.embedding_memory import EmbeddingMemory, MemoryRows
+
+__all__ = ["EmbeddingMemory", "MemoryRows"]

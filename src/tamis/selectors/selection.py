@@ -68,8 +68,18 @@ class Selector(nn.Module, ABC):
             Rows of the data set, for selectors that remember samples.
         """
 
-    def commit(self, selection: Selection, index: Tensor | None = None) -> None:
-        """Remember a batch after the optimiser's step; most selectors have nothing to remember."""
+    def commit(
+        self, selection: Selection, outputs: object, labels: Tensor, index: Tensor | None = None
+    ) -> None:
+        """Remember a batch after the optimiser's step; most selectors have nothing to remember.
+
+        Parameters
+        ----------
+        selection : Selection
+            What `select` said about the batch.
+        outputs, labels, index
+            As they were given to `select`.
+        """
 
     def forward(self, outputs: object, labels: Tensor, index: Tensor | None = None) -> Selection:
         """Do what `select` does."""

@@ -28,10 +28,10 @@ def unit_rows(embeddings: torch.Tensor) -> torch.Tensor:
     """
     rows = embeddings.detach()
     rows = rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
-    rows = torch.where(torch.isfinite(rows).all(dim=1, keepdim=True), rows, 0.0)
     # Division by the largest entry first: squares of extreme values would overflow or vanish.
     largest = rows.abs().amax(dim=1, keepdim=True)
-    scaled = rows / torch.where(largest > 0, largest, 1.0)
+    is_fit = largest < torch.inf  # NaN in a row makes its largest entry NaN
+    scaled = torch.where(is_fit, rows, 0.0) / torch.where(is_fit & (largest > 0), largest, 1.0)
     length = scaled.square().sum(dim=1, keepdim=True).sqrt()
     return scaled.div_(torch.where(length > 0, length, 1.0))
 
