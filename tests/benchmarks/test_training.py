@@ -356,7 +356,7 @@ def test_noise_that_changes_the_classes(arrays: Path) -> None:
 
 
 def test_a_training_that_diverges_has_a_row(arrays: Path) -> None:
-    made = config(lr=[1e30], methods=[{**CE, "backbone": "mlp"}])
+    made = config(methods=[{**CE, "backbone": "mlp", "params": {"weight_decay": 1e30}}])
     (row,) = run_training(made, arrays / "run").rows
     assert row["outcome"] == "diverged"
     assert "diverged" in (arrays / "run" / "table.md").read_text(encoding="utf-8")

@@ -146,7 +146,7 @@ def test_a_diverged_run_stops_with_an_explanation(make: Make) -> None:
     with pytest.raises(
         RunError, match=r"the loss is (nan|inf) at epoch \d, step \d of 3: training has diverged"
     ):
-        make(recipe={"lr": 1e30, "epochs": 9}).run()
+        make(recipe={"weight_decay": 1e30, "epochs": 9}).run()
 
 
 class Penalty(Plugin):

@@ -17,7 +17,9 @@ REFUSED = [
     ({"params": {"lrr": 1.0}}, "no parameter 'lrr'; did you mean 'lr'"),
     ({"params": {"lr": "fast"}}, "lr is 'fast'; expected a number"),
     ({"params": {"lr": True}}, "lr is True; expected a number"),
-    ({"params": {"lr": -1}}, "lr is -1.0; expected above 0"),
+    ({"params": {"lr": -1}}, "lr is -1.0; expected above 0 and at most 1000"),
+    ({"params": {"lr": 1e4}}, "lr is 10000.0; expected above 0 and at most 1000"),
+    ({"params": {"lr": float("nan")}}, "lr is nan; expected above 0"),
     ({"params": {"milestones": "x"}}, "milestones is 'x'; expected a list of numbers"),
     ({"params": {"schedule": "up"}}, "schedule is 'up'; expected 'constant'"),
     ({"method": "co_teaching", "params": {"noise_rate": "guess"}}, "expected a number or 'estimate'"),
@@ -84,9 +86,9 @@ def test_a_run_of_other_settings_is_not_continued(go: Go, tmp_path: Path) -> Non
 def test_divergence_is_explained(go: Go) -> None:
     message = "training has diverged.*Lower the learning rate"
     with pytest.raises(RunError, match=f"the loss is .* at epoch .*{message}"):
-        go(params={"lr": 1e30}, epochs=8, backbone="mlp")
+        go(params={"weight_decay": 1e30}, epochs=8, backbone="mlp")
     with pytest.raises(RunError, match=f"answers with NaN.*{message}"):
-        go(params={"lr": 3e38}, epochs=1)
+        go(params={"lr": 1000, "weight_decay": 3e38}, epochs=1)
 
 
 def test_batch_norm_over_one_row_is_explained(go: Go, planted: Planted) -> None:

@@ -36,7 +36,7 @@ EXAMPLES = """\b
 Examples:
   tamis train photos/ --method elr
   tamis train reviews.csv --method gce --param q=0.5 --epochs 20
-  tamis train photos/ --method divide_mix --initial-selection audit --validation 0.1
+  tamis train photos/ --method dividemix --initial-selection audit --validation 0.1
   tamis train --features X.npy --labels y.npy --method bare --test test.npz
 """
 

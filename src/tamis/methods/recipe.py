@@ -13,6 +13,8 @@ ScheduleName: TypeAlias = Literal["constant", "cosine", "steps", "linear"]
 
 _OPTIMIZERS = ("sgd", "adam", "adamw")
 _SCHEDULES = ("constant", "cosine", "steps", "linear")
+_HIGHEST_LR = 1000.0
+"""Far above what trains anything: larger ones are slips, such as a sign left out of an exponent."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Recipe:
         Over all processes together.
     optimizer : {"sgd", "adam", "adamw"}
     lr : float
-        Learning rate at its highest.
+        Learning rate at its highest; above 0 and at most 1000.
     momentum : float
         Of SGD.
     weight_decay : float
@@ -69,7 +71,7 @@ class Recipe:
             "epochs": (isinstance(self.epochs, int) and self.epochs >= 0, "a whole number, at least 0"),
             "batch_size": (isinstance(self.batch_size, int) and self.batch_size >= 1, "at least 1"),
             "optimizer": (self.optimizer in _OPTIMIZERS, f"one of {', '.join(_OPTIMIZERS)}"),
-            "lr": (0 < self.lr < math.inf, "above 0"),
+            "lr": (0 < self.lr <= _HIGHEST_LR, f"above 0 and at most {_HIGHEST_LR:g}"),
             "momentum": (0 <= self.momentum < 1, "0 or more and below 1"),
             "weight_decay": (0 <= self.weight_decay < math.inf, "0 or more"),
             "schedule": (self.schedule in _SCHEDULES, f"one of {', '.join(_SCHEDULES)}"),
