@@ -26,6 +26,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "samplers",
             "backbones",
             "encoders",
+            "evaluation",
         }
     ),
     frozenset({"methods", "engine"}),
