@@ -26,6 +26,11 @@ def compare(case, outputs, informative=()):
         if isinstance(expected, Mapping):
             compare({**case, "case": f"{case['case']} {name}", "expected": expected}, outputs[name])
             continue
+        if isinstance(expected, list) and expected and isinstance(expected[0], Mapping):
+            assert len(outputs[name]) == len(expected)
+            for number, (part, found) in enumerate(zip(expected, outputs[name], strict=True)):
+                compare({**case, "case": f"{case['case']} {name} {number}", "expected": part}, found)
+            continue
         wanted, got = as_array(expected), as_array(outputs[name])
         assert got.shape == wanted.shape, f"{case['case']}: {name} has shape {got.shape}, not {wanted.shape}"
         # A missing value (null) must be missing too.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tamis.losses.cbml import CBMLLoss, cbml_terms
 from tamis.losses.co_teaching import CoTeachingLoss, CoTeachingLosses, co_teaching_losses
 from tamis.losses.early_learning import EarlyLearningLoss, early_learning_loss, early_learning_targets
 from tamis.losses.early_learning_plus import (
@@ -11,6 +12,11 @@ from tamis.losses.early_learning_plus import (
 )
 from tamis.losses.flip_attention import EraseAttentionConsistency, class_attention_maps, flip_consistency
 from tamis.losses.generalized_cross_entropy import GeneralizedCrossEntropy, generalized_cross_entropy
+from tamis.losses.iaa import IntraClassAugmentationLoss
+from tamis.losses.iaa_contrastive import MarginContrastiveLoss, margin_contrastive
+from tamis.losses.iaa_multi_similarity import MinedMultiSimilarityLoss, mined_multi_similarity
+from tamis.losses.iaa_synthesis import Synthetics, synthesize
+from tamis.losses.iaa_triplet import CosineTripletLoss, all_triplets
 from tamis.losses.joint_training import JointLoss, JointTrainingLoss, joint_losses, joint_training_loss
 from tamis.losses.mixmatch import (
     MixMatchLosses,
@@ -28,20 +34,28 @@ from tamis.losses.symmetric_cross_entropy import SymmetricCrossEntropy, symmetri
 from tamis.losses.truncated_cross_entropy import TruncatedCrossEntropy, truncated_cross_entropy
 
 __all__ = [
+    "CBMLLoss",
     "CoTeachingLoss",
     "CoTeachingLosses",
+    "CosineTripletLoss",
     "EarlyLearningLoss",
     "EarlyLearningPlusLoss",
     "EraseAttentionConsistency",
     "GeneralizedCrossEntropy",
+    "IntraClassAugmentationLoss",
     "JointLoss",
     "JointTrainingLoss",
+    "MarginContrastiveLoss",
+    "MinedMultiSimilarityLoss",
     "MixMatchLosses",
     "RelationDistillation",
     "SelfAdaptiveLoss",
     "SimSiamLoss",
     "SymmetricCrossEntropy",
+    "Synthetics",
     "TruncatedCrossEntropy",
+    "all_triplets",
+    "cbml_terms",
     "check_not_collapsed",
     "class_attention_maps",
     "co_teaching_losses",
@@ -55,6 +69,8 @@ __all__ = [
     "joint_losses",
     "joint_training_loss",
     "linear_rampup",
+    "margin_contrastive",
+    "mined_multi_similarity",
     "mixmatch_losses",
     "negative_entropy",
     "noise_emphasis",
@@ -64,6 +80,7 @@ __all__ = [
     "simsiam_loss",
     "soft_cross_entropy",
     "symmetric_cross_entropy",
+    "synthesize",
     "truncated_cross_entropy",
     "uniform_mean_penalty",
 ]

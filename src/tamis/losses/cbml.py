@@ -14,6 +14,7 @@ from tamis.losses.labelled_pairs import (
     LabelledPairs,
     anchor_mean,
     labelled_pairs,
+    log_one_plus_sum,
     mined,
     without_duplicates,
 )
@@ -79,8 +80,8 @@ def cbml_terms(
     if n_hardest is not None:
         hard = _hardest(pairs, n_hardest)
         is_used = found.is_positive.any(dim=1) & hard.any(dim=1)
-    log_positive = _log_one_plus_sum((positive[0] - similarities) / positive[1], found.is_positive)
-    log_negative = _log_one_plus_sum((similarities - negative[0]) / negative[1], hard)
+    log_positive = log_one_plus_sum((positive[0] - similarities) / positive[1], found.is_positive)
+    log_negative = log_one_plus_sum((similarities - negative[0]) / negative[1], hard)
     grown = _grown(log_positive, growth, scales[0]) + _grown(log_negative, growth, scales[1])
     return CBMLTerms(grown, variance, is_used)
 
@@ -90,12 +91,6 @@ def _hardest(pairs: LabelledPairs, count: int) -> Tensor:
     negatives = pairs.similarities.detach().masked_fill(~pairs.is_negative, -torch.inf)
     nearest = negatives.topk(min(count, negatives.shape[1]), dim=1).indices
     return torch.zeros_like(pairs.is_negative).scatter_(1, nearest, True) & pairs.is_negative
-
-
-def _log_one_plus_sum(exponents: Tensor, mask: Tensor) -> Tensor:
-    """Return ``log(1 + sum of exp)`` of the masked exponents, (B,); 0 for an empty row."""
-    one = exponents.new_zeros(len(exponents), 1)
-    return torch.cat([one, exponents.masked_fill(~mask, -torch.inf)], dim=1).logsumexp(dim=1)
 
 
 def _grown(log_total: Tensor, growth: Growth, scale: float) -> Tensor:

@@ -147,12 +147,25 @@ def mined(pairs: LabelledPairs, margin: float) -> MinedPairs:
     return MinedPairs(is_positive, is_negative, is_positive.any(dim=1) & is_negative.any(dim=1))
 
 
+def log_one_plus_sum(exponents: Tensor, mask: Tensor) -> Tensor:
+    """Return ``log(1 + sum of exp)`` over the masked exponents of each row, (B,); 0 for an empty row."""
+    one = exponents.new_zeros(len(exponents), 1)
+    return torch.cat([one, exponents.masked_fill(~mask, -torch.inf)], dim=1).logsumexp(dim=1)
+
+
 def anchor_mean(values: Tensor, is_used: Tensor) -> Tensor:
     """Return the sum of the used anchors' losses over the number of all anchors: scalar, 0 for no anchors."""
     return values.where(is_used, values.new_zeros(())).sum() / max(1, len(values))
 
 
 def pair_masks(indices_tuple: IndicesTuple, similarities: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which entries of (B, M) similarities an ``indices_tuple`` names positive, and negative.
+
+    Raises
+    ------
+    InputError
+        Not 3 or 4 tensors.
+    """
     if len(indices_tuple) not in (3, 4):
         raise InputError(
             f"indices_tuple has {len(indices_tuple)} tensors; expected 4 (anchor, positive, anchor, "
@@ -168,6 +181,7 @@ def pair_masks(indices_tuple: IndicesTuple, similarities: Tensor) -> tuple[Tenso
 
 
 def check_rows(rows: Tensor, name: str, width: int | None = None) -> None:
+    """Raise `InputError` where rows are no float matrix, or not as wide as others."""
     if not isinstance(rows, Tensor) or rows.ndim != 2 or not rows.is_floating_point():
         kind = f"shape {tuple(rows.shape)}, {rows.dtype}" if isinstance(rows, Tensor) else type(rows).__name__
         raise InputError(f"{name} is {kind}; expected a floating-point tensor of shape (rows, dimensions)")
@@ -176,6 +190,7 @@ def check_rows(rows: Tensor, name: str, width: int | None = None) -> None:
 
 
 def checked_labels(labels: Tensor | None, rows: Tensor, name: str) -> Tensor:
+    """Return integers, one a row, on the device of the rows; else raise `InputError`."""
     if labels is None:
         raise InputError(f"{name} is None; expected {len(rows)} integers, or all pairs as indices_tuple")
     if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.shape != (len(rows),):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tamis.memory.class_variances import ClassVariances
 from tamis.memory.embedding_memory import EmbeddingMemory, MemoryRows
 
-__all__ = ["EmbeddingMemory", "MemoryRows"]
+__all__ = ["ClassVariances", "EmbeddingMemory", "MemoryRows"]
