@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from tamis.errors import InputError
-from tamis.statistics.class_sums import as_codes, unit_rows
+from tamis.statistics.class_sums import as_codes, fit_unit_rows
 
 _BANKS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 _EMPTY = -1  # index of a slot whose row came without one
@@ -163,20 +162,15 @@ class EmbeddingMemory(nn.Module):
         """
         codes = self._checked(embeddings, labels, index)
         rows = torch.full_like(codes, _EMPTY) if index is None else index.to(codes)
-        is_fit = embeddings.detach().abs().amax(dim=1) < math.inf  # NaN is not
-        units = unit_rows(embeddings)
+        units, is_fit = fit_unit_rows(embeddings)
         if not bool(is_fit.all()):
             units, codes, rows = units[is_fit], codes[is_fit], rows[is_fit]
-        units, codes, rows = (each[-self.size :] for each in (units, codes, rows))
-        n, device = len(codes), self.embeddings.device
-        slots = (self.cursor + torch.arange(n, device=device)) % self.size
         units = units.to(self.embeddings)
-        if self.n_classes is not None:
-            self._exchange(slots[max(0, self.size - int(self.n_rows)) :], units, codes)
-        self.embeddings[slots], self.labels[slots], self.index[slots] = units, codes, rows.to(device)
-        self.cursor.add_(n).remainder_(self.size)
-        self.n_rows.add_(n).clamp_(max=self.size)
-        self.n_stored.add_(n)
+        start, stop = max(0, len(units) - self.size), len(units)
+        while start < stop:  # twice where the batch runs over the end of the bank
+            end = min(stop, start + self.size - int(self.cursor))
+            self._store(units[start:end], codes[start:end], rows[start:end])
+            start = end
         if int(self.n_stored) >= self.recompute_every:
             self.recompute()
 
@@ -237,18 +231,29 @@ class EmbeddingMemory(nn.Module):
             f"dtype={self.embeddings.dtype}"
         )
 
-    def _exchange(self, evicted: Tensor, units: Tensor, codes: Tensor) -> None:
+    def _store(self, units: Tensor, codes: Tensor, index: Tensor) -> None:
+        """Write rows to the slots from the cursor on, which they do not overrun."""
+        n, first = len(units), int(self.cursor)
+        slots = slice(first, first + n)
+        if self.n_classes is not None:
+            # Slots are filled in order: either all of these hold a row or none.
+            self._exchange(slice(first, first + n if first < int(self.n_rows) else first), units, codes)
+        self.embeddings[slots], self.labels[slots], self.index[slots] = units, codes, index
+        self.cursor.fill_((first + n) % self.size)
+        self.n_rows.add_(n).clamp_(max=self.size)
+        self.n_stored.add_(n)
+
+    def _exchange(self, evicted: slice, units: Tensor, codes: Tensor) -> None:
         """Bring sums and counts up to date for rows that go and rows that come."""
         gone = self.labels[evicted]
-        touched = torch.cat([gone, codes])
-        rows = torch.cat([-self.embeddings[evicted], units]).to(self.sums.dtype)
-        _add_rows(self.sums, touched, rows)
-        sign = torch.ones_like(touched)
-        sign[: len(gone)] = -1
-        self.counts.index_add_(0, touched, sign)
+        self.counts.index_add_(0, codes, torch.ones_like(codes))
+        _add_rows(self.sums, codes, units.to(self.sums.dtype))
+        self.counts.index_add_(0, gone, torch.ones_like(gone), alpha=-1)
+        _add_rows(self.sums, gone, -self.embeddings[evicted].to(self.sums.dtype))
         # Rounding errors of a class without rows must not stay as if they were a direction.
-        changed = self.sums[touched] * (self.counts[touched] > 0)[:, None]
-        self.sums[touched] = changed
+        self.sums[gone[self.counts[gone] == 0]] = 0.0
+        touched = torch.cat([gone, codes])
+        changed = self.sums[touched]
         self.lengths[touched] = torch.linalg.vector_norm(changed, dim=1)
         if self._is_low:
             self.low_sums[touched] = changed.to(self.low_sums.dtype)

@@ -13,13 +13,12 @@ from tamis.selectors.prism_scores import (
     Similarity,
     average_logits,
     given_scores,
-    is_finite,
     refuse_embeddings,
     refuse_similarity,
     vmf_logits,
 )
 from tamis.selectors.selection import Selection, Selector
-from tamis.statistics.class_sums import as_codes, unit_rows
+from tamis.statistics.class_sums import as_codes, fit_unit_rows
 from tamis.statistics.vmf_similarity import ConcentrationRule
 
 
@@ -43,15 +42,15 @@ class Filtered(NamedTuple):
     Attributes
     ----------
     keep : (B,) bool tensor
-    threshold : scalar float64 tensor
+    threshold : float
         -inf where nothing was compared.
-    quantiles : (n,) float64 tensor
+    quantiles : list of float
         The window afterwards, oldest value first.
     """
 
     keep: Tensor
-    threshold: Tensor
-    quantiles: Tensor
+    threshold: float
+    quantiles: list[float]
 
 
 @torch.no_grad()
@@ -67,7 +66,7 @@ def prism_filter(
     rate : float in [0, 1)
         Share to leave out, R. Q of a batch is its ``floor(R B)``-th smallest score.
     quantiles : (n,) float tensor
-        Q of earlier batches, oldest first; empty at first.
+        Finite: Q of earlier batches, oldest first; empty at first.
     window : int
         How many of them, that of this batch included, the threshold is the mean of (sTRM); 1 = this batch
         alone (TRM).
@@ -98,25 +97,24 @@ def prism_filter(
     --------
     >>> scores = torch.tensor([0.30, 0.10, 0.25, 0.20])
     >>> keep, threshold, quantiles = prism_filter(scores, 0.5, torch.tensor([0.28]))
-    >>> keep, threshold  # the second smallest score is 0.20; the threshold (0.28 + 0.20) / 2
-    (tensor([ True, False,  True, False]), tensor(0.2400, dtype=torch.float64))
+    >>> keep, round(threshold, 6)  # the second smallest score is 0.20; the threshold (0.28 + 0.20) / 2
+    (tensor([ True, False,  True, False]), 0.24)
     """
     _refuse_filter(rate, window)
-    scores = scores.detach().double().nan_to_num(nan=-math.inf, posinf=math.inf, neginf=-math.inf)
-    quantiles = quantiles.double()[-window:]
+    scores = scores.detach().double()
+    known: list[float] = quantiles.tolist()[-window:]
+    ranked = sorted(score if score > -math.inf else -math.inf for score in scores.tolist())  # NaN lowest
+    n_drop = int(rate * len(ranked))
+    if n_drop and -math.inf < ranked[0] and ranked[n_drop - 1] < certain:
+        known = [*known, ranked[n_drop - 1]][-window:]
     is_usable = scores > -math.inf
-    n_drop = int(rate * len(scores))
-    if n_drop:
-        quantile = scores.kthvalue(n_drop).values
-        if float(quantile) < certain and bool(is_usable.all()):
-            quantiles = torch.cat([quantiles, quantile[None].to(quantiles)])[-window:]
-    if not n_drop or not len(quantiles):
-        return Filtered(is_usable, quantiles.new_full((), -math.inf), quantiles)
-    keep = scores > quantiles.mean().to(scores)
-    if not bool(keep.any()):
-        keep = is_usable.index_fill(0, scores.argsort(stable=True)[:n_drop], False)
-        quantiles = quantiles[-1:]
-    return Filtered(keep, quantiles.mean(), quantiles)
+    if not n_drop or not known:
+        return Filtered(is_usable, -math.inf, known)
+    threshold = math.fsum(known) / len(known)
+    if ranked[-1] > threshold:
+        return Filtered(scores > threshold, threshold, known)
+    lowest = scores.nan_to_num(nan=-math.inf).argsort(stable=True)[:n_drop]
+    return Filtered(is_usable.index_fill_(0, lowest, False), known[-1], known[-1:])
 
 
 class Prism(Selector):
@@ -235,7 +233,7 @@ class Prism(Selector):
         embeddings = embeddings_of(outputs)
         scores = self._scores(embeddings, labels)
         if int(self.n_steps) < self.warmup:
-            keep, threshold = scores > -math.inf, scores.new_full((), -math.inf)
+            keep, threshold = scores > -math.inf, -math.inf
         else:
             keep, threshold, _ = self._filter(scores)
         return Selection(keep, keep.to(scores.dtype), scores, threshold)
@@ -247,19 +245,20 @@ class Prism(Selector):
         """Remember the samples kept and the quantile; in the warm-up only that a batch went by."""
         if int(self.n_steps) >= self.warmup:
             quantiles = self._filter(selection.clean_scores).quantiles
-            self.n_quantiles.fill_(len(quantiles))
-            self.quantiles.fill_(math.nan)[: len(quantiles)] = quantiles
-            keep, embeddings = selection.keep, embeddings_of(outputs).detach()
-            self.memory.enqueue(
-                embeddings[keep], labels.to(keep.device)[keep], None if index is None else index[keep]
-            )
+            n = len(quantiles)
+            self.n_quantiles.fill_(n)
+            self.quantiles.copy_(self.quantiles.new_tensor(quantiles + [math.nan] * (self.window - n)))
+            kept = selection.keep.nonzero()[:, 0]
+            embeddings = embeddings_of(outputs).detach()[kept]
+            self.memory.enqueue(embeddings, labels[kept], None if index is None else index[kept])
         self.n_steps.add_(1)
 
     def _scores(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         memory = self.memory
         refuse_embeddings(embeddings, memory.sums.shape[1])
         codes = as_codes(labels, len(embeddings), len(memory.counts), device=memory.sums.device)
-        products = memory.class_products(unit_rows(embeddings), codes)  # (B, C)
+        units, is_fit = fit_unit_rows(embeddings.to(codes.device))
+        products = memory.class_products(units, codes)  # (B, C)
         if self.similarity == "average":
             classes = average_logits(
                 memory.counts, products.dtype, absent_in_denominator=self.absent_in_denominator
@@ -267,7 +266,7 @@ class Prism(Selector):
         else:
             classes = vmf_logits(memory.lengths, memory.counts, embeddings.shape[1], self.rule)
         scores = given_scores(products, codes, classes, memory.counts[codes] > 0, self.similarity)
-        return torch.where(is_finite(embeddings), scores, -math.inf)
+        return scores.masked_fill_(~is_fit, -math.inf)
 
     def _filter(self, scores: Tensor) -> Filtered:
         known = self.quantiles[: int(self.n_quantiles)]

@@ -26,14 +26,28 @@ def unit_rows(embeddings: torch.Tensor) -> torch.Tensor:
             [0.0000, 0.0000],
             [0.0000, 0.0000]])
     """
+    return fit_unit_rows(embeddings)[0]
+
+
+def fit_unit_rows(embeddings: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what `unit_rows` returns, and which rows hold neither NaN nor infinity, (n,) bool.
+
+    Examples
+    --------
+    >>> fit_unit_rows(torch.tensor([[0.0, 0.0], [float("nan"), 1.0]]))[1]
+    tensor([ True, False])
+    """
     rows = embeddings.detach()
     rows = rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
-    # Division by the largest entry first: squares of extreme values would overflow or vanish.
     largest = rows.abs().amax(dim=1, keepdim=True)
     is_fit = largest < torch.inf  # NaN in a row makes its largest entry NaN
-    scaled = torch.where(is_fit, rows, 0.0) / torch.where(is_fit & (largest > 0), largest, 1.0)
-    length = scaled.square().sum(dim=1, keepdim=True).sqrt()
-    return scaled.div_(torch.where(length > 0, length, 1.0))
+    if not bool(is_fit.all()):
+        rows, largest = torch.where(is_fit, rows, 0.0), torch.where(is_fit, largest, 0.0)
+    # Division by the largest entry first: squares of extreme values would overflow or vanish.
+    tiny = torch.finfo(rows.dtype).tiny
+    scaled = rows / largest.clamp_(min=tiny)
+    length = scaled.square().sum(dim=1, keepdim=True).sqrt_().clamp_(min=tiny)
+    return scaled.div_(length), is_fit[:, 0]
 
 
 class ClassSums:
