@@ -14,6 +14,7 @@ from tamis.neighbors.vectors import Matrix
 from tamis.types import BoolArray, FloatArray
 
 _ROWS_AT_ONCE = 4096
+_COLUMNS_AT_ONCE = 16
 # A lifted row this many times longer than usual leaves distances of usual rows some three digits.
 _LONGEST = 8192.0
 
@@ -133,14 +134,14 @@ def distances_as_angles(queries: Matrix, gallery: Matrix) -> tuple[FloatArray, F
     array([[0, 1, 2]])
     """
     starts = range(0, len(gallery), _ROWS_AT_ONCE)
-    center = sum((double_block(gallery, s).sum(dim=0) for s in starts), torch.tensor(0.0)) / len(gallery)
+    center = _median_row(gallery)
     lengths = torch.cat([(double_block(gallery, s) - center).norm(dim=1) for s in starts])
     usual = next((x for x in (float(lengths.median()), float(lengths.max())) if x > 0), 1.0)
     squares = (lengths / usual).square()
     longest = float((squares + squares.square() / 4).max().sqrt())
     if longest > _LONGEST:
         warnings.warn(
-            f"a gallery row lies {float(lengths.max()) / usual:.0f} times as far from the mean as usual; "
+            f"a gallery row lies {float(lengths.max()) / usual:.0f} times as far from the median as usual; "
             "distances between usual rows are told apart less well: remove the row, or use distance='cosine'",
             TamisWarning,
             stacklevel=4,
@@ -162,3 +163,17 @@ def distances_as_angles(queries: Matrix, gallery: Matrix) -> tuple[FloatArray, F
         left[start : start + len(block), :-2] = block.numpy()
     left[:, -2] = 1.0
     return left, right
+
+
+def _median_row(rows: Matrix) -> torch.Tensor:
+    """Return the median of every column, float64: unlike the mean no single row can move it far."""
+    parts = []
+    for start in range(0, rows.shape[1], _COLUMNS_AT_ONCE):
+        part = rows[:, start : start + _COLUMNS_AT_ONCE]
+        part = (
+            part.detach()
+            if isinstance(part, torch.Tensor)
+            else torch.from_numpy(np.array(part, dtype=np.float64))
+        )
+        parts.append(part.double().median(dim=0).values)
+    return torch.cat(parts)
