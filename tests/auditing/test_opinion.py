@@ -139,8 +139,29 @@ def test_labels_learned_by_heart_change_nothing(hard: Any, audited: tamis.Audit)
     found = with_opinion(audited.dataset, audited, _by_heart(hard))
     assert found.issues.drop_columns(["cross_entropy"]).equals(audited.issues)
     assert "no part in the verdict" in found.summary.notes[-1]
-    assert "repeats 100 % of the given labels" in found.summary.notes[-1]
+    assert found.summary.notes[-1].startswith("Warning")
+    assert "by heart: it repeats 100.0 % of the given labels" in found.summary.notes[-1]
     assert replace(found.summary, notes=audited.summary.notes) == audited.summary
+
+
+def test_beliefs_without_content_are_not_said_to_be_memory(hard: Any, audited: tamis.Audit) -> None:
+    assert audited.dataset is not None
+    beliefs = softmax(np.random.default_rng(0).normal(size=(600, 4)), axis=1)
+    opinion = Opinion("gce", beliefs, beliefs[np.arange(600), hard.labels])
+    note = with_opinion(audited.dataset, audited, opinion).summary.notes[-1]
+    assert "too little to be evidence" in note
+    assert "heart" not in note
+
+
+def test_on_nearly_clean_labels_repeating_all_is_no_fault(planted: Callable[..., Any]) -> None:
+    clean = planted(600, 4, rate=0.0, gap=6.0, seed=3)
+    first = tamis.audit(features=clean.features, labels=clean.labels)
+    assert first.dataset is not None
+    note = with_opinion(first.dataset, first, _by_heart(clean)).summary.notes[-1]
+    assert "too few to compare opinions on" in note
+    assert not note.startswith("Warning")
+    alone = with_opinion(first.dataset, None, _by_heart(clean)).summary.notes[-1]
+    assert "unless hardly any label is wrong" in alone
 
 
 def test_order_of_rows_and_codes_of_classes_do_not_matter(hard: Any, together: tamis.Audit) -> None:

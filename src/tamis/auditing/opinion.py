@@ -19,7 +19,9 @@ from tamis.errors import InputError
 from tamis.issues.schema import issue_schema
 from tamis.types import BoolArray, FloatArray
 
-_BY_HEART = 0.98
+_NEARLY_ALL = 0.98
+_NEARLY_CLEAN = 0.01
+"""Share of wrong labels below which repeating nearly all of them is as it should be."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def with_opinion(dataset: Dataset, evidence: Audit | None, opinion: Opinion) -> 
         np.zeros(len(dataset), dtype=bool) if opinion.is_held_out is None else opinion.is_held_out,
     )
     if pool.weight == 0:
-        return _unchanged(dataset, evidence, opinion, _unheard_note(opinion, pool))
+        note = _unheard_note(opinion, pool, wrong=1 - float(first.score.mean()))
+        return _unchanged(dataset, evidence, opinion, note)
     return _together(dataset, evidence, opinion, first, pool)
 
 
@@ -144,12 +147,24 @@ def _weight_note(opinion: Opinion, pool: Pool) -> str:
     )
 
 
-def _unheard_note(opinion: Opinion, pool: Pool) -> str:
+def _unheard_note(opinion: Opinion, pool: Pool, *, wrong: float) -> str:
+    alone = f"what {opinion.name} believes has no part in the verdict, which is the audit's alone"
+    repeats = f"it repeats {100 * pool.repeated:.1f} % of the given labels"
+    if wrong < _NEARLY_CLEAN:
+        return (
+            f"By the audit {100 * wrong:.1f} % of the labels are wrong, too few to compare opinions on: "
+            f"{alone} ({repeats})."
+        )
+    if pool.is_by_heart:
+        return (
+            f"Warning: {alone}. It has learned its labels by heart: {repeats}, of which the audit holds "
+            f"{100 * (1 - wrong):.1f} % for right."
+        )
     explained = 100 * max(0.0, pool.agreement)
     return (
-        f"Warning: what {opinion.name} believes has no part in the verdict, which is the audit's alone. It "
-        f"repeats {100 * pool.repeated:.0f} % of the given labels, and explains {explained:.0f} % of the "
-        "variance of the audit's label scores: it has learned its labels by heart, or nothing."
+        f"Warning: {alone}. It explains {explained:.0f} % of the variance of the audit's label scores, too "
+        f"little to be evidence on the same labels ({repeats}): too little training, or too high a learning "
+        "rate, may be why."
     )
 
 
@@ -177,8 +192,11 @@ def _alone(dataset: Dataset, opinion: Opinion) -> Audit:
         f"{100 * repeated:.0f} % of them. Wrong labels that it has learned count as right, and nothing here "
         "can tell how many: take the estimates for rough ones, or weigh it with an audit."
     )
-    if repeated > _BY_HEART:
-        note = f"Warning: {opinion.name} has learned the labels by heart; its verdict means little. {note}"
+    if repeated > _NEARLY_ALL:
+        note = (
+            f"Warning: unless hardly any label is wrong, {opinion.name} has learned them by heart, and its "
+            f"verdict means little. {note}"
+        )
     summary = replace(found.summary, notes=(*found.summary.notes, note))
     return replace(found, issues=_with_column(found.issues, opinion), summary=summary, dataset=dataset)
 

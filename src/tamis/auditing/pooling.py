@@ -56,6 +56,11 @@ class Pool:
     repeated: float
     learned: float
 
+    @property
+    def is_by_heart(self) -> bool:
+        """Whether the method has learned so many wrong labels that it has no weight."""
+        return self.learned >= _LEARNED[1]
+
     def transition(self, rows: Rows) -> FloatArray:
         """Return P(given | true), (C, C) float64, from the posterior mass of each given label."""
         mass = np.stack(
