@@ -56,7 +56,6 @@ PENDING: dict[str, str] = {
     "rcml_total_loss": _TRAINING,
     "ahsml_hyperbolic": _METRIC,
     "ahsml_margins_and_loss": _METRIC,
-    "prism_contrastive": _METRIC,
     "promptcal_cal_loss": _DISCOVERY,
     "promptcal_cluster_accuracy": _DISCOVERY,
     "promptcal_semi_loss": _DISCOVERY,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tamis.losses.cbml import CBMLLoss, cbml_terms
 from tamis.losses.co_teaching import CoTeachingLoss, CoTeachingLosses, co_teaching_losses
+from tamis.losses.contrastive import ContrastiveLoss
 from tamis.losses.early_learning import EarlyLearningLoss, early_learning_loss, early_learning_targets
 from tamis.losses.early_learning_plus import (
     EarlyLearningPlusLoss,
@@ -18,6 +19,7 @@ from tamis.losses.iaa_multi_similarity import MinedMultiSimilarityLoss, mined_mu
 from tamis.losses.iaa_synthesis import Synthetics, synthesize
 from tamis.losses.iaa_triplet import CosineTripletLoss, all_triplets
 from tamis.losses.joint_training import JointLoss, JointTrainingLoss, joint_losses, joint_training_loss
+from tamis.losses.metric import METRIC_LOSSES, MetricLoss, MetricLossName, make_metric_loss, takes_memory
 from tamis.losses.mixmatch import (
     MixMatchLosses,
     linear_rampup,
@@ -25,6 +27,9 @@ from tamis.losses.mixmatch import (
     negative_entropy,
     uniform_mean_penalty,
 )
+from tamis.losses.multi_similarity import MultiSimilarityLoss
+from tamis.losses.pair_loss import PairLoss
+from tamis.losses.proxies import ProxyLoss, proxy_anchor, proxy_nca, proxy_parameters, soft_triple
 from tamis.losses.relation_distillation import RelationDistillation
 from tamis.losses.relation_weights import noise_emphasis, relation_ramp
 from tamis.losses.self_adaptive import SelfAdaptiveLoss, self_adaptive_loss, self_adaptive_targets
@@ -34,9 +39,11 @@ from tamis.losses.symmetric_cross_entropy import SymmetricCrossEntropy, symmetri
 from tamis.losses.truncated_cross_entropy import TruncatedCrossEntropy, truncated_cross_entropy
 
 __all__ = [
+    "METRIC_LOSSES",
     "CBMLLoss",
     "CoTeachingLoss",
     "CoTeachingLosses",
+    "ContrastiveLoss",
     "CosineTripletLoss",
     "EarlyLearningLoss",
     "EarlyLearningPlusLoss",
@@ -46,8 +53,13 @@ __all__ = [
     "JointLoss",
     "JointTrainingLoss",
     "MarginContrastiveLoss",
+    "MetricLoss",
+    "MetricLossName",
     "MinedMultiSimilarityLoss",
     "MixMatchLosses",
+    "MultiSimilarityLoss",
+    "PairLoss",
+    "ProxyLoss",
     "RelationDistillation",
     "SelfAdaptiveLoss",
     "SimSiamLoss",
@@ -69,18 +81,24 @@ __all__ = [
     "joint_losses",
     "joint_training_loss",
     "linear_rampup",
+    "make_metric_loss",
     "margin_contrastive",
     "mined_multi_similarity",
     "mixmatch_losses",
     "negative_entropy",
     "noise_emphasis",
+    "proxy_anchor",
+    "proxy_nca",
+    "proxy_parameters",
     "relation_ramp",
     "self_adaptive_loss",
     "self_adaptive_targets",
     "simsiam_loss",
     "soft_cross_entropy",
+    "soft_triple",
     "symmetric_cross_entropy",
     "synthesize",
+    "takes_memory",
     "truncated_cross_entropy",
     "uniform_mean_penalty",
 ]

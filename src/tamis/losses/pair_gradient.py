@@ -19,8 +19,8 @@ Of ``positives`` (b, P) only those count where ``is_positive``. ``negatives`` (b
 pair is no negative, and holds the gradient of the negatives afterwards, 0 at minus infinity.
 """
 
-COLUMNS = 1024
-"""References of one product: 2 MB at 512 dimensions, which stay in the cache of the processor."""
+BLOCK_BYTES = 2**21
+"""Bytes of the references of one product; they stay in the cache of the processor."""
 
 ENTRIES = 2**24
 """Similarities held at a time against references without gradient: 64 MB."""
@@ -87,7 +87,9 @@ class _AnchorLosses(torch.autograd.Function):
             losses[rows], gradient_found = terms(found, positives.is_pair, gradient)
             positives.write(gradient, gradient_found)
             if needs_anchors and not needs_references:
-                pulled[rows] = weighted_sums(gradient if scales is None else gradient.mul_(scales), references)
+                pulled[rows] = weighted_sums(
+                    gradient if scales is None else gradient.mul_(scales), references
+                )
         if needs_references:
             ctx.save_for_backward(gradient, anchors, references)
         elif needs_anchors:
@@ -121,7 +123,7 @@ def similarities(
     found = anchors.new_empty(len(anchors), len(references))
     is_low = has_low_product(anchors, references)
     narrow = anchors.to(references.dtype) if is_low else anchors
-    for columns in _pieces(len(references), COLUMNS):
+    for columns in _blocks(references):
         block, part = references[columns], found[:, columns]
         if is_low:
             rounded = torch.mm(narrow, block.T)
@@ -146,7 +148,7 @@ def weighted_sums(weights: Tensor, references: Tensor) -> Tensor:
     """
     sums = weights.new_zeros(len(weights), references.shape[1])
     is_low = has_low_product(weights, references)
-    for columns in _pieces(len(references), COLUMNS):
+    for columns in _blocks(references):
         block, part = references[columns], weights[:, columns]
         if is_low:
             sums.add_(part.to(block.dtype) @ block)
@@ -164,6 +166,10 @@ def has_low_product(anchors: Tensor, references: Tensor) -> bool:
     # Elsewhere bfloat16 is emulated, slower than float32.
     ask = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return ask is not None and bool(ask())
+
+
+def _blocks(references: Tensor) -> Iterator[slice]:
+    return _pieces(len(references), max(1, BLOCK_BYTES // max(1, references[0].nbytes)))
 
 
 def _pieces(length: int, step: int) -> Iterator[slice]:

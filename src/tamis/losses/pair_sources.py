@@ -116,7 +116,8 @@ class LabelPairs:
             self._same_index.pairs(self.index[rows]).write(similarities, -torch.inf)
         if len(self._unlabelled):
             similarities.index_fill_(1, self._unlabelled, -torch.inf)
-        similarities.masked_fill_((labels < 0)[:, None], -torch.inf)
+        # By row number: a mask of all pairs would cost as much as the rest together.
+        similarities.index_fill_(0, (labels < 0).nonzero().squeeze(1), -torch.inf)
         return positives._replace(is_pair=is_pair), found
 
 
