@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from tamis.losses.gradual_drop import GradualDrop
 from tamis.losses.reduction import reduced
 from tamis.statistics.labelled_logits import labelled_logits
-from tamis.statistics.schedules import drop_rate
 from tamis.statistics.smallest_losses import smallest_losses
 
 
@@ -79,7 +79,7 @@ def co_teaching_losses(
     )
 
 
-class CoTeachingLoss(nn.Module):
+class CoTeachingLoss(GradualDrop):
     """`co_teaching_losses` with a share that rises over the first epochs; call `set_epoch` in each.
 
     Parameters
@@ -104,17 +104,6 @@ class CoTeachingLoss(nn.Module):
     >>> losses = CoTeachingLoss(0.5)(first(inputs), second(inputs), labels)
     >>> (losses.loss1 + losses.loss2).backward()
     """
-
-    def __init__(self, forget_rate: float, *, n_gradual: int = 10, exponent: float = 1.0) -> None:
-        super().__init__()
-        self.forget_rate = forget_rate
-        self.n_gradual = n_gradual
-        self.exponent = exponent
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Tell the loss which epoch begins, from 0."""
-        self._rate = drop_rate(epoch, self.forget_rate, self.n_gradual, self.exponent)
 
     def forward(self, logits1: Tensor, logits2: Tensor, labels: Tensor) -> CoTeachingLosses:
         """Return the losses of a batch."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from tamis.errors import InputError
+from tamis.losses.gradual_drop import GradualDrop
 from tamis.losses.reduction import reduced
 from tamis.statistics.labelled_logits import labelled_logits
-from tamis.statistics.schedules import drop_rate, refuse_rate
+from tamis.statistics.schedules import refuse_rate
 from tamis.statistics.smallest_losses import smallest_losses
 
 
@@ -105,7 +106,7 @@ def joint_training_loss(
     return JointLoss(reduced(losses[selected], "mean"), selected, losses)
 
 
-class JointTrainingLoss(nn.Module):
+class JointTrainingLoss(GradualDrop):
     """`joint_training_loss` with a share that rises over the first epochs; call `set_epoch` in each.
 
     Parameters
@@ -135,17 +136,9 @@ class JointTrainingLoss(nn.Module):
     def __init__(
         self, forget_rate: float, *, co_lambda: float = 0.9, n_gradual: int = 10, exponent: float = 1.0
     ) -> None:
-        super().__init__()
+        super().__init__(forget_rate, n_gradual=n_gradual, exponent=exponent)
         refuse_rate(co_lambda, "co_lambda")
-        self.forget_rate = forget_rate
         self.co_lambda = co_lambda
-        self.n_gradual = n_gradual
-        self.exponent = exponent
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Tell the loss which epoch begins, from 0."""
-        self._rate = drop_rate(epoch, self.forget_rate, self.n_gradual, self.exponent)
 
     def forward(self, logits1: Tensor, logits2: Tensor, labels: Tensor) -> JointLoss:
         """Return the loss of a batch."""

@@ -8,14 +8,12 @@ import torch
 
 from tamis.errors import InputError
 from tamis.losses.co_teaching import co_teaching_losses
-from tamis.methods.base import METHODS, BuildNetwork, Losses, TwoNetworks
+from tamis.methods.base import METHODS, BuildNetwork, Losses
 from tamis.methods.batches import Batch, Moment
-from tamis.methods.material import Material, Scan
-from tamis.methods.noise_rates import NoiseRate, refuse_noise_rate, resolved_noise_rate
+from tamis.methods.noise_rates import NoiseRate
 from tamis.methods.recipe import Recipe
-from tamis.methods.spans import refuse_span, span
+from tamis.methods.small_loss_pair import SmallLossPair
 from tamis.registry import Facts
-from tamis.statistics.schedules import drop_rate
 
 _EARLY_BETA1 = 0.9
 
@@ -30,7 +28,7 @@ _EARLY_BETA1 = 0.9
         "training of deep neural networks with extremely noisy labels. NeurIPS 2018.",
     ),
 )
-class CoTeaching(TwoNetworks):
+class CoTeaching(SmallLossPair):
     """In every batch each network learns from the samples with the smallest losses of the other.
 
     The share left out rises from 0 to the noise rate, since networks learn right labels first. Needs that
@@ -86,23 +84,18 @@ class CoTeaching(TwoNetworks):
         exponent: float = 1.0,
         late_beta1: float = 0.1,
     ) -> None:
-        super().__init__(build, n_samples=n_samples, n_classes=n_classes)
-        refuse_noise_rate(noise_rate)
-        refuse_span(n_gradual, "n_gradual")
-        drop_rate(0, 0.5, exponent=exponent)  # refuses an exponent out of range
+        super().__init__(
+            build,
+            n_samples=n_samples,
+            n_classes=n_classes,
+            noise_rate=noise_rate,
+            n_gradual=n_gradual,
+            exponent=exponent,
+        )
         if not 0 <= late_beta1 < 1:
             raise InputError(f"late_beta1 is {late_beta1}; expected a momentum of at least 0 and below 1")
-        self.noise_rate = noise_rate
-        self.n_gradual = n_gradual
-        self.exponent = exponent
         self.late_beta1 = late_beta1
-        self.rate = 0.0
         self.decay_from = 1.0
-
-    def prepare(self, material: Material, scan: Scan) -> None:
-        """Find out the noise rate where it was not given."""
-        super().prepare(material, scan)
-        self.rate = resolved_noise_rate(self.noise_rate, material)
 
     def optimizers(self, recipe: Recipe) -> dict[str, torch.optim.Optimizer]:
         """Return an optimiser for each network, and note when their learning rates begin to fall."""
@@ -112,10 +105,9 @@ class CoTeaching(TwoNetworks):
     def training_step(self, batches: Mapping[str, Batch], moment: Moment) -> Losses:
         """Return for each network the mean cross-entropy of what the other selects."""
         batch = batches["train"]
-        forget = drop_rate(moment.epoch, self.rate, span(self.n_gradual, moment.n_epochs), self.exponent)
         logits1 = self.network(batch.inputs).logits
         logits2 = self.network_2(batch.inputs).logits
-        losses = co_teaching_losses(logits1, logits2, batch.labels, forget)
+        losses = co_teaching_losses(logits1, logits2, batch.labels, self.forget_rate(moment))
         self.note(kept=torch.tensor(len(losses.selected1) / max(1, len(batch))))
         return {"first": losses.loss1, "second": losses.loss2}
 

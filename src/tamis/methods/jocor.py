@@ -7,14 +7,13 @@ from collections.abc import Mapping
 import torch
 
 from tamis.losses.joint_training import joint_training_loss
-from tamis.methods.base import METHODS, BuildNetwork, Losses, TwoNetworks, make_optimizer
+from tamis.methods.base import METHODS, BuildNetwork, Losses, make_optimizer
 from tamis.methods.batches import Batch, Moment
-from tamis.methods.material import Material, Scan
-from tamis.methods.noise_rates import NoiseRate, refuse_noise_rate, resolved_noise_rate
+from tamis.methods.noise_rates import NoiseRate
 from tamis.methods.recipe import Recipe
-from tamis.methods.spans import refuse_span, span
+from tamis.methods.small_loss_pair import SmallLossPair
 from tamis.registry import Facts
-from tamis.statistics.schedules import drop_rate, refuse_rate
+from tamis.statistics.schedules import refuse_rate
 
 
 @METHODS.register(
@@ -27,7 +26,7 @@ from tamis.statistics.schedules import drop_rate, refuse_rate
         "with co-regularization. CVPR 2020.",
     ),
 )
-class JoCoR(TwoNetworks):
+class JoCoR(SmallLossPair):
     """Both networks learn from the samples of a batch on which they fit the label and each other best.
 
     The share left out rises from 0 to the noise rate. Needs that rate. With an initial selection it trains on
@@ -82,21 +81,16 @@ class JoCoR(TwoNetworks):
         n_gradual: float = 10,
         exponent: float = 1.0,
     ) -> None:
-        super().__init__(build, n_samples=n_samples, n_classes=n_classes)
-        refuse_noise_rate(noise_rate)
+        super().__init__(
+            build,
+            n_samples=n_samples,
+            n_classes=n_classes,
+            noise_rate=noise_rate,
+            n_gradual=n_gradual,
+            exponent=exponent,
+        )
         refuse_rate(co_lambda, "co_lambda")
-        refuse_span(n_gradual, "n_gradual")
-        drop_rate(0, 0.5, exponent=exponent)  # refuses an exponent out of range
-        self.noise_rate = noise_rate
         self.co_lambda = co_lambda
-        self.n_gradual = n_gradual
-        self.exponent = exponent
-        self.rate = 0.0
-
-    def prepare(self, material: Material, scan: Scan) -> None:
-        """Find out the noise rate where it was not given."""
-        super().prepare(material, scan)
-        self.rate = resolved_noise_rate(self.noise_rate, material)
 
     def optimizers(self, recipe: Recipe) -> dict[str, torch.optim.Optimizer]:
         """Return one optimiser over both networks."""
@@ -105,9 +99,10 @@ class JoCoR(TwoNetworks):
     def training_step(self, batches: Mapping[str, Batch], moment: Moment) -> Losses:
         """Return the mean of the smallest joint losses."""
         batch = batches["train"]
-        forget = drop_rate(moment.epoch, self.rate, span(self.n_gradual, moment.n_epochs), self.exponent)
         logits1 = self.network(batch.inputs).logits
         logits2 = self.network_2(batch.inputs).logits
-        joint = joint_training_loss(logits1, logits2, batch.labels, forget, co_lambda=self.co_lambda)
+        joint = joint_training_loss(
+            logits1, logits2, batch.labels, self.forget_rate(moment), co_lambda=self.co_lambda
+        )
         self.note(kept=torch.tensor(len(joint.selected) / max(1, len(batch))))
         return joint.loss
