@@ -54,8 +54,6 @@ PENDING: dict[str, str] = {
     "rcml_mmd2": _TRAINING,
     "rcml_swap_rate": _TRAINING,
     "rcml_total_loss": _TRAINING,
-    "ahsml_hyperbolic": _METRIC,
-    "ahsml_margins_and_loss": _METRIC,
     "promptcal_cal_loss": _DISCOVERY,
     "promptcal_cluster_accuracy": _DISCOVERY,
     "promptcal_semi_loss": _DISCOVERY,

@@ -53,7 +53,7 @@ def finite_embeddings(embeddings: Tensor, name: str = "embeddings") -> Tensor:
 
 
 def labelled_embeddings(
-    embeddings: Tensor, labels: Tensor, n_classes: int | None = None, *, prefix: str = ""
+    embeddings: Tensor, labels: Tensor | None, n_classes: int | None = None, *, prefix: str = ""
 ) -> tuple[Tensor, Tensor]:
     """Return embeddings in at least float32 and labels in int64, on one device, after checking both.
 
