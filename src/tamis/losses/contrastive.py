@@ -19,9 +19,9 @@ ContrastiveForm: TypeAlias = Literal["official", "hinge"]
 class ContrastiveLoss(PairLoss):
     """Pull positives together, push negatives apart that are more similar than a margin.
 
-    ``(sum of 1 - s over positives with s < 1 - 1e-5, plus sum of s over negatives with s > margin) / n``, with
-    n the number of anchors given. Every active pair pulls with the same force, however hard it is: with wrong
-    labels put a filter before it.
+    The sum of ``1 - s`` over positives with ``s < 1 - 1e-5`` and of ``s`` over negatives with ``s > margin``,
+    divided by the number n of anchors given. Every active pair pulls with the same force, however hard it is:
+    with wrong labels put a filter before it.
 
     Parameters
     ----------
@@ -58,6 +58,7 @@ class ContrastiveLoss(PairLoss):
     --------
     In a loop of your own, on a batch and on a memory of past embeddings:
 
+    >>> import torch
     >>> network, loss = torch.nn.Linear(4, 2), ContrastiveLoss(margin=0.5)
     >>> inputs, labels = torch.eye(4), torch.tensor([0, 0, 1, 1])
     >>> memory, memory_labels = torch.eye(2), torch.tensor([0, 1])

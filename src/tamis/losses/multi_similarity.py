@@ -82,7 +82,7 @@ class MultiSimilarityLoss(PairLoss):
             is_positive = is_positive & ~(positives - self.epsilon >= nearest)
             easiest = (farthest - self.epsilon).clamp_(max=torch.finfo(farthest.dtype).max)
             # Three passes without a mask, which are several times faster than one with it.
-            functional.threshold_(negatives.sub_(easiest), 0.0, -torch.inf).add_(easiest)
+            functional.threshold(negatives.sub_(easiest), 0.0, -torch.inf, inplace=True).add_(easiest)
         pulls = (positives - self.base).mul_(-self.alpha).masked_fill_(~is_positive, -torch.inf)
         pulled = log_one_plus_sum(pulls)
         pushed = log_one_plus_sum(negatives.sub_(self.base).mul_(self.beta))

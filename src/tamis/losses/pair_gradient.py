@@ -97,7 +97,7 @@ class _AnchorLosses(torch.autograd.Function):
         return losses
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         nothing = (None,) * 4
         if not ctx.needs_input_grad[1]:
@@ -158,7 +158,7 @@ def weighted_sums(weights: Tensor, references: Tensor) -> Tensor:
 
 
 def has_low_product(anchors: Tensor, references: Tensor) -> bool:
-    """Say whether products with the references run in bfloat16: float32 against bfloat16, with units for it."""
+    """Say whether products run in bfloat16: float32 against bfloat16, on a device with units for it."""
     if references.dtype != torch.bfloat16 or anchors.dtype != torch.float32:
         return False
     if anchors.device.type != "cpu":

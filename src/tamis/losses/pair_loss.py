@@ -154,8 +154,8 @@ class PairLoss(nn.Module):
 def _inverse_lengths(rows: Tensor, dtype: torch.dtype) -> Tensor:
     """Return 1 over the length of each row; 0 for rows of zeros."""
     # In blocks: lengths of a wide memory in half precision, taken at once, cost more than the product.
-    blocks = rows.split(1024)
-    lengths = torch.cat([torch.linalg.vector_norm(block.to(dtype), dim=1) for block in blocks])
+    blocks = torch.split(rows, 1024)
+    lengths: Tensor = torch.cat([torch.linalg.vector_norm(block.to(dtype), dim=1) for block in blocks])
     return lengths.reciprocal().masked_fill_(lengths < _SMALLEST_NORM, 0.0)
 
 
@@ -172,9 +172,7 @@ def _source(
     if indices_tuple is not None:
         if not len(anchors) or not len(ref_emb):
             return None
-        shape = torch.empty(len(anchors), len(ref_emb), device="meta")
-        masks = pair_masks(indices_tuple, torch.zeros_like(shape, device=anchors.device))
-        return GivenPairs(*masks)
+        return GivenPairs(*pair_masks(indices_tuple, anchors.new_empty(len(anchors), len(ref_emb))))
     left = checked_labels(labels, anchors, "labels").long()
     right = checked_labels(ref_labels, ref_emb, "ref_labels").long()
     if (index is None) != (ref_index is None):

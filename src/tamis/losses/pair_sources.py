@@ -1,4 +1,4 @@
-"""Where the positives and the negatives of anchors against references are, found without a mask of all pairs."""
+"""Which references are positives and negatives of an anchor, found without a mask of all pairs."""
 
 from __future__ import annotations
 

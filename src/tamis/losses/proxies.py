@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar, NoReturn
+from typing import ClassVar, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -14,16 +14,11 @@ from tamis.losses.labelled_pairs import IndicesTuple, check_rows, checked_labels
 from tamis.statistics.counter_draws import step_generator
 from tamis.statistics.labelled_logits import can_read_values
 
-if TYPE_CHECKING:
-    from pytorch_metric_learning.losses import ProxyAnchorLoss, ProxyNCALoss, SoftTripleLoss
-
-    PublishedLoss = ProxyAnchorLoss | ProxyNCALoss | SoftTripleLoss
-
 _FEW_CLASSES = 500
 
 
 class ProxyLoss(nn.Module):
-    """A proxy loss of pytorch-metric-learning that half precision, rows of zeros and empty batches do not harm.
+    """A proxy loss of pytorch-metric-learning, safe in half precision, for rows of zeros, for no rows.
 
     Made by `soft_triple`, `proxy_anchor` and `proxy_nca`. The proxies are parameters and learn with the
     network, usually at a learning rate of their own: `proxy_parameters`. All is computed in their precision,
@@ -38,7 +33,7 @@ class ProxyLoss(nn.Module):
 
     takes_memory: ClassVar[bool] = False
 
-    def __init__(self, published: PublishedLoss, n_classes: int) -> None:
+    def __init__(self, published: nn.Module, n_classes: int) -> None:
         super().__init__()
         self.published = published
         self.n_classes = n_classes
@@ -278,7 +273,7 @@ def refuse_memory(name: str) -> NoReturn:
     )
 
 
-def _filled(published: PublishedLoss, values: Tensor, n_classes: int) -> ProxyLoss:
+def _filled(published: nn.Module, values: Tensor, n_classes: int) -> ProxyLoss:
     loss = ProxyLoss(published, n_classes)
     (proxies,) = proxy_parameters(loss)
     with torch.no_grad():
