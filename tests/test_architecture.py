@@ -29,7 +29,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "evaluation",
         }
     ),
-    frozenset({"methods", "engine"}),
+    frozenset({"methods", "engine", "reduction"}),
     frozenset({"auditing", "training", "reviewing", "exporting", "reporting", "benchmarks", "distributed"}),
     frozenset({"cli"}),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -41,6 +40,7 @@ def cross_correlation(
 
     Examples
     --------
+    >>> import torch
     >>> view = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
     >>> cross_correlation(view, -view).round(decimals=3) + 0.0
     tensor([[-1.,  0.],
@@ -99,6 +99,7 @@ def barlow_twins_loss(
 
     Examples
     --------
+    >>> import torch
     >>> view = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
     >>> round(float(barlow_twins_loss(view, view)), 5), round(float(barlow_twins_loss(view, -view)), 5)
     (0.0, 0.25)
@@ -130,6 +131,7 @@ class BarlowTwinsLoss(nn.Module):
     --------
     In a training loop of your own:
 
+    >>> import torch
     >>> network = nn.Linear(6, 3)
     >>> view, other_view = torch.eye(6), torch.eye(6).roll(1, dims=0)
     >>> BarlowTwinsLoss()(network(view), network(other_view)).backward()
@@ -157,13 +159,13 @@ def _refuse_views(first: Tensor, second: Tensor) -> None:
     is_matrix = first.ndim == 2 and first.is_floating_point() and second.is_floating_point()
     if not is_matrix or first.shape != second.shape or first.shape[1] == 0:
         raise InputError(
-            f"the views have shapes {tuple(first.shape)} and {tuple(second.shape)}, types {first.dtype} and "
-            f"{second.dtype}; expected two float tensors of one shape (B, D), row b of both showing one sample"
+            f"the views have shapes {tuple(first.shape)} and {tuple(second.shape)}, types {first.dtype} "
+            f"and {second.dtype}; expected two float tensors of one shape (B, D), row b of both one sample"
         )
     if len(first) < 2:
         raise InputError(
-            f"the batch has {len(first)} rows; correlations over a batch need at least 2: drop a last, smaller "
-            "batch"
+            f"the batch has {len(first)} rows; correlations over a batch need at least 2: drop a last, "
+            "smaller batch"
         )
 
 

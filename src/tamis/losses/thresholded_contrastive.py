@@ -1,4 +1,4 @@
-"""InsCLR's contrastive loss: every positive pair that is not yet alike, every negative pair above a margin."""
+"""InsCLR's contrastive loss: positive pairs that are not yet alike, negative pairs above a margin."""
 
 from __future__ import annotations
 
@@ -105,8 +105,8 @@ class ThresholdedContrastiveLoss(nn.Module):
     >>> inputs, labels = torch.eye(5), torch.tensor([1, 2, 1, 2, -1])
     >>> remembered, their_labels = torch.eye(3), torch.tensor([1, 2, 99])
     >>> embeddings = network(inputs)
-    >>> total = loss(embeddings, labels) + loss(embeddings, labels, ref_emb=remembered, ref_labels=their_labels)
-    >>> total.backward()
+    >>> remembering = loss(embeddings, labels, ref_emb=remembered, ref_labels=their_labels)
+    >>> (loss(embeddings, labels) + remembering).backward()
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class ThresholdedContrastiveLoss(nn.Module):
 def _rows(
     embeddings: Tensor, labels: Tensor, ref_emb: Tensor | None, ref_labels: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return embeddings, references and their labels in one precision; the batch itself without references."""
+    """Return embeddings, references and their labels in one precision; without references the batch."""
     if (ref_emb is None) != (ref_labels is None):
         raise InputError("ref_emb and ref_labels go together; one of them is missing")
     embeddings = at_least_float32(embeddings)
@@ -197,5 +197,5 @@ def _rows(
 def _refuse_margins(margin: float, positive_margin: float, eps: float) -> None:
     if not (margin >= 0 and positive_margin >= 0 and eps >= 0):
         raise InputError(
-            f"margin is {margin}, positive_margin {positive_margin}, eps {eps}; expected numbers of at least 0"
+            f"margin is {margin}, positive_margin {positive_margin}, eps {eps}; expected at least 0"
         )

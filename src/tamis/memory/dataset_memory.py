@@ -105,14 +105,14 @@ class DatasetMemory(nn.Module):
         if features.shape != (len(index), width) or (plain is not None and plain.shape != features.shape):
             raise InputError(
                 f"index {tuple(index.shape)}, features {tuple(features.shape)} and plain "
-                f"{None if plain is None else tuple(plain.shape)} do not fit; expected (B,), (B, {width}) and the "
-                "same"
+                f"{None if plain is None else tuple(plain.shape)} do not fit; expected (B,), (B, {width}) "
+                "and the same"
             )
         if (plain is not None) != bool(len(self.plain)):
             raise InputError(
                 "plain features go with a memory made with has_plain=True, and only with such a memory"
             )
-        if len(index) and not (0 <= int(index.min()) and int(index.max()) < n):
+        if len(index) and (int(index.min()) < 0 or int(index.max()) >= n):
             raise InputError(
                 f"index runs from {int(index.min())} to {int(index.max())}; expected rows 0 to {n - 1}"
             )

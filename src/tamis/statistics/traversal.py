@@ -13,7 +13,7 @@ from tamis.errors import InputError
 from tamis.statistics.labelled_logits import at_least_float32
 
 Start: TypeAlias = Literal["b+i", "b+0", "a+i"]
-"""Where the walk begins: batch and initial positives, batch alone, or anchor and its own initial positives."""
+"""Where the walk begins: batch and initial positives, batch alone, or anchor and its own positives."""
 
 _FORM = re.compile(r"(b\+i|b\+0|a\+i)_tr(\d+)((?:_(?:avg|max)\d*\.?\d+)+)((?:_(?:k\d+|t\d*\.?\d+))+)")
 _TINY = 1e-6
@@ -85,8 +85,8 @@ def parse_mode(mode: str) -> Mode:
     match = _FORM.fullmatch(mode) if isinstance(mode, str) else None
     if match is None:
         raise InputError(
-            f"mode is {mode!r}; expected START_trROUNDS_SCORE_TAKE with START b+i, b+0 or a+i, SCORE avgX or maxX "
-            "and TAKE kN or tX, such as 'b+i_tr4_avg0.60_k05'"
+            f"mode is {mode!r}; expected START_trROUNDS_SCORE_TAKE with START b+i, b+0 or a+i, SCORE avgX or "
+            "maxX and TAKE kN or tX, such as 'b+i_tr4_avg0.60_k05'"
         )
     scores = tuple(
         Score("avg" if text.startswith("avg") else "max", float(text[3:])) for text in match[3].split("_")[1:]
@@ -158,8 +158,8 @@ def select_positives(
     members = _start(walk.start, batch_features, init_features, anchor_init_features).to(candidates.dtype)
     if candidates.ndim != 2 or members.shape[1:] != candidates.shape[1:]:
         raise InputError(
-            f"candidates have shape {tuple(candidates.shape)} and members {tuple(members.shape)}; expected rows "
-            "of one width"
+            f"candidates have shape {tuple(candidates.shape)} and members {tuple(members.shape)}; expected "
+            "rows of one width"
         )
     is_selected = torch.zeros(len(candidates), dtype=torch.bool, device=candidates.device)
     taken_at = candidates.new_zeros(len(candidates))

@@ -16,12 +16,12 @@ def warmup_cosine_rate(
     warmup_epochs: int = 10,
     rate: float = 0.2,
 ) -> float:
-    """Return the learning rate of a step: base ``rate * batch_size / 256``, up to it, then down to 0.1 % of it.
+    """Return the learning rate of a step: up to ``rate * batch_size / 256``, then down to 0.1 % of it.
 
-    With ``T = epochs * n_samples // batch_size`` and ``W = warmup_epochs * n_samples // batch_size``:
-    ``base * step / W`` before step W, then ``base * (q + 0.001 (1 - q))`` with
-    ``q = (1 + cos(pi (step - W) / (T - W))) / 2``. Step 0 of a warm-up has rate 0, as in the authors' code;
-    from step T on the rate stays at its end.
+    With ``base = rate * batch_size / 256``, ``T = epochs * n_samples // batch_size`` and
+    ``W = warmup_epochs * n_samples // batch_size``: ``base * step / W`` before step W, then
+    ``base * (q + 0.001 (1 - q))`` with ``q = (1 + cos(pi (step - W) / (T - W))) / 2``. Step 0 of a warm-up
+    has rate 0, as in the authors' code; from step T on the rate stays at its end.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ def warmup_cosine_rate(
     """
     if min(n_samples, batch_size, epochs) < 1 or step < 0 or not rate > 0:
         raise InputError(
-            f"step is {step}, n_samples {n_samples}, batch_size {batch_size}, epochs {epochs} and rate {rate}; "
-            "expected a step of at least 0, the others above 0"
+            f"step is {step}, n_samples {n_samples}, batch_size {batch_size}, epochs {epochs} and rate "
+            f"{rate}; expected a step of at least 0, the others above 0"
         )
     if not 0 <= warmup_epochs <= epochs:
         raise InputError(f"warmup_epochs is {warmup_epochs}; expected 0 to the {epochs} epochs there are")

@@ -6,7 +6,8 @@ import torch
 from golden_case import Case, Golden, Outputs
 
 from tamis.losses.thresholded_contrastive import thresholded_contrastive
-from tamis.statistics.mined_labels import candidate_pool, mine_labels
+from tamis.statistics.candidate_pool import candidate_pool
+from tamis.statistics.mined_labels import mine_labels
 from tamis.statistics.traversal import select_positives
 
 
@@ -76,8 +77,8 @@ GOLDEN: dict[str, Golden] = {
     "insclr_select": Golden(("tamis.statistics.traversal.select_positives",), _select),
     "insclr_memory_labels": Golden(
         (
-            "tamis.statistics.mined_labels.pool_boundary",
-            "tamis.statistics.mined_labels.candidate_pool",
+            "tamis.statistics.candidate_pool.pool_boundary",
+            "tamis.statistics.candidate_pool.candidate_pool",
             "tamis.statistics.mined_labels.mine_labels",
         ),
         _memory_labels,
