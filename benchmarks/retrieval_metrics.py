@@ -6,9 +6,9 @@
 
 Embeddings are drawn around a centre for each class, queries = gallery. Metrics: P@1, R-precision and MAP@R,
 for tamis R@10 too. AccuracyCalculator gets its k="max_bin_count" (by default it lists all rows for every row)
-and the exact search of its CustomKNN in batches of 256, or faiss' flat index where that is installed. Each runs
-in a process of its own with `--threads` threads; seconds are those of the call, without imports. "peak" is the
-most resident memory of the process, interpreter and embeddings included; "added" is what the call added.
+and the exact search of its CustomKNN in batches of 256, or faiss' flat index where that is installed. Each
+runs in a process of its own with `--threads` threads; seconds are those of the call, without imports. "peak"
+is the most resident memory of the process, embeddings included; "added" is what the call added.
 """
 
 from __future__ import annotations

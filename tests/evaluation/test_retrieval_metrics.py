@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -222,6 +223,22 @@ def test_memory_budget_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     assert retrieval_metrics(rows, labels, metrics=metrics).scores == pytest.approx(found, abs=1e-12)
 
 
+def test_memory_budget_does_not_matter_with_copies_and_zeros(tmp_path: Path) -> None:
+    rows, labels = clumps(13, [6] * 150, d=3, spread=0.5)
+    rows, labels = np.repeat(rows, 2, axis=0), np.repeat(labels, 2)
+    rows[::60] = 0.0
+    found = retrieval_metrics(rows, labels, k=(1, 30), metrics=LISTED)
+    np.save(tmp_path / "rows.npy", rows)
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r", allow_pickle=False)
+    tight = retrieval_metrics(mapped, labels, k=(1, 30), metrics=LISTED, memory_budget="1MiB")
+    assert tight.scores == pytest.approx(found.scores, abs=1e-12)
+    expected = whole_matrix(rows, labels, rows, labels, own=True, k=30)
+    assert found.scores == pytest.approx(
+        {key: expected.get(key, found[key]) for key in found.scores}, abs=1e-6
+    )
+
+
+@pytest.mark.slow
 def test_whole_matrix_agrees_on_a_swept_search() -> None:
     rows, labels = clumps(8, [12] * 700, d=16, spread=1.0)
     found = retrieval_metrics(rows, labels, k=(10,), metrics=LISTED)

@@ -167,9 +167,10 @@ class Ranking:
         rows = rows[np.argsort(self.n_relevant[rows], kind="stable")]
         gallery = UnitRows(self._gallery.rows, "embeddings", allow_zero=True, device=self._device)
         queries = UnitRows(self._queries.rows, "embeddings", allow_zero=True, device=self._device)
-        gallery.hold()
-        # Of a query: similarities, and places and counts of its relevant items.
-        size = 8 * len(gallery) + 64 * int(self.n_relevant[rows].max())
+        if 4 * len(gallery) * gallery.width <= self._allowed // 2:
+            gallery.hold()
+        # Of a query: similarities, and places, counts and measures of its relevant items.
+        size = 8 * len(gallery) + 200 * int(self.n_relevant[rows].max())
         height = max(1, min(512, self._allowed // 4 // size))
         block = torch.empty((height, len(gallery)), dtype=torch.float32, device=self._device)
         for part in _parts(len(rows), height):
