@@ -199,6 +199,38 @@ def test_match_characteristic_is_recall_at_every_rank() -> None:
     assert (np.diff(found.cmc) >= 0).all()
 
 
+def test_lists_decide_queries_without_ties(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[int] = []
+
+    def none_left(self: object, rows: npt.NDArray[np.int64]) -> list[object]:
+        searched.append(len(rows))
+        return []
+
+    monkeypatch.setattr(tamis.evaluation.ranking.Ranking, "_all_levels", none_left)
+    rows, labels = CASES["balanced"]
+    expected = whole_matrix(rows, labels, rows, labels, own=True, k=5)
+    found = retrieval_metrics(rows, labels, k=(5,), metrics=LISTED)
+    assert searched == [0]
+    assert found.scores == pytest.approx({key: expected[key] for key in found.scores}, abs=1e-9)
+    # Clumps of 1,000 need longer lists than are made.
+    rows, labels = clumps(14, [1000, 300, 4, 4])
+    retrieval_metrics(rows, labels)
+    assert searched == [0, 1300]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_recall_beyond_the_list(seed: int) -> None:
+    # Most first relevant items lie beyond the ranks that are looked at first.
+    rows, _ = clumps(seed, [1] * 500, d=4)
+    rows[:40] = rows[40]
+    labels = np.random.default_rng(seed).permutation(500) // 2
+    for k in (1, 45, 120, 300):
+        found = retrieval_metrics(rows, labels, k=(1, k), metrics=("recall_at_k", "precision_at_1"))
+        expected = whole_matrix(rows, labels, rows, labels, own=True, k=k)
+        assert found[f"recall_at_{k}"] == pytest.approx(expected[f"recall_at_{k}"], abs=1e-9)
+        assert found["precision_at_1"] == pytest.approx(expected["precision_at_1"], abs=1e-9)
+
+
 @pytest.mark.parametrize("name", ["imbalanced", "ties"])
 def test_order_of_rows_names_of_classes_and_scale_do_not_matter(name: str) -> None:
     rows, labels = CASES[name]

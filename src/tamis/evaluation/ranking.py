@@ -33,15 +33,15 @@ class Need(NamedTuple):
     Attributes
     ----------
     depth : (n,) int64 array
-        Ranks that must be known.
-    has_first : bool
-        Whether the first relevant item must be known, however deep.
+        Ranks that must be known, at least 1.
+    first_within : int
+        The first relevant item must be known if it is among so many ranks.
     has_all : bool
         Whether all must be known.
     """
 
     depth: npt.NDArray[np.int64]
-    has_first: bool
+    first_within: int
     has_all: bool
 
 
@@ -92,7 +92,7 @@ class Ranking:
             values, columns = self._lists(rows, int(depth[rows].max()) + _SPARE)
             for part in _parts(len(rows), self._allowed // 8 // (_LEVEL_BYTES * values.shape[1])):
                 levels, is_decided = self._levels_of(
-                    values[part], columns[part], rows[part], depth[rows[part]], has_first=need.has_first
+                    values[part], columns[part], rows[part], depth[rows[part]], need.first_within
                 )
                 left_over.append(rows[part][~is_decided])
                 yield rows[part][is_decided], levels.take(is_decided)
@@ -145,7 +145,7 @@ class Ranking:
         return found.similarities[is_kept].reshape(shape), found.indices[is_kept].reshape(shape)
 
     def _levels_of(
-        self, values: FloatArray, columns: IntArray, rows: IntArray, depth: IntArray, *, has_first: bool
+        self, values: FloatArray, columns: IntArray, rows: IntArray, depth: IntArray, first_within: int
     ) -> tuple[RelevantLevels, BoolArray]:
         """Return the levels of lists, and which lists are long enough."""
         hits = (self._gallery.codes[columns] == self._queries.codes[rows][:, None]) & (columns >= 0)
@@ -155,9 +155,10 @@ class Ranking:
             # Rows of zeros are in no list; their similarity is 0.
             rest = np.where(is_whole, rest, np.maximum(rest, 0.0))
         levels = levels_of_ranking(hits, values, self.n_relevant[rows], rest)
-        is_decided = values[np.arange(len(rows)), depth - 1] > rest
-        if has_first:
-            is_decided &= np.bincount(levels.query, minlength=len(rows)) > 0
+        # Ranks whose levels do not go on outside of the list.
+        n_known = (values > rest[:, None]).sum(axis=1)
+        has_first = np.bincount(levels.query, minlength=len(rows)) > 0
+        is_decided = (n_known >= depth) & (has_first | (n_known >= first_within))
         return levels, is_decided | is_whole
 
     def _all_levels(self, rows: IntArray) -> Iterator[tuple[IntArray, RelevantLevels]]:

@@ -25,6 +25,7 @@ from tamis.metrics.retrieval import (
     reciprocal_rank,
 )
 from tamis.neighbors.vectors import Matrix
+from tamis.types import IntArray
 
 Metric: TypeAlias = Literal[
     "precision_at_1",
@@ -40,6 +41,9 @@ Metric: TypeAlias = Literal[
 ]
 Distance: TypeAlias = Literal["cosine", "euclidean"]
 Labels: TypeAlias = npt.ArrayLike | torch.Tensor
+
+# Most queries find their first relevant item so soon; the others are searched again.
+_FIRST_LOOK = 50
 
 _Measure: TypeAlias = Callable[[RelevantLevels], npt.NDArray[np.float64]]
 
@@ -231,13 +235,8 @@ def _ranked_scores(
 ) -> tuple[dict[str, float], tuple[float, ...]]:
     """Return the means of what is computed from rankings, by name, and the match characteristic."""
     measures = _measures(ranks, metrics)
-    depth = np.full(len(ranking.n_relevant), 1, dtype=np.int64)
-    if {"recall_at_k", "map_at_k", "cmc"} & set(metrics):
-        depth[:] = ranks[-1]
-    if {"r_precision", "map_at_r"} & set(metrics):
-        depth = np.maximum(depth, ranking.n_relevant)
-    need = Need(depth, "mean_reciprocal_rank" in metrics, "mean_average_precision" in metrics)
-    values = {name: np.full(len(depth), np.nan) for name in measures}
+    need = _need(ranking.n_relevant, ranks[-1], set(metrics))
+    values = {name: np.full(len(ranking.n_relevant), np.nan) for name in measures}
     for rows, levels in ranking.levels(need) if measures else ():
         for name, measure in measures.items():
             values[name][rows] = measure(levels)
@@ -245,6 +244,19 @@ def _ranked_scores(
     means = {name: float(value[is_asked].mean()) for name, value in values.items()}
     cmc = tuple(means.pop(name) for name in list(means) if name.startswith("cmc_at_"))
     return means, cmc
+
+
+def _need(n_relevant: IntArray, last: int, metrics: set[Metric]) -> Need:
+    """Return how much of each ranking the metrics see, ``last`` the largest k."""
+    first_within = last if {"recall_at_k", "cmc"} & metrics else 1
+    if "mean_reciprocal_rank" in metrics:
+        first_within = np.iinfo(np.int64).max
+    depth = np.full(len(n_relevant), min(first_within, _FIRST_LOOK), dtype=np.int64)
+    if "map_at_k" in metrics:
+        depth = np.maximum(depth, last)
+    if {"r_precision", "map_at_r"} & metrics:
+        depth = np.maximum(depth, n_relevant)
+    return Need(depth, first_within, "mean_average_precision" in metrics)
 
 
 def _measures(ranks: list[int], metrics: Sequence[Metric]) -> dict[str, _Measure]:
