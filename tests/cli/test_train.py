@@ -129,6 +129,32 @@ def test_mistakes_are_explained(
     assert "a fault in tamis" not in said
 
 
+@pytest.mark.parametrize("verb", ["predict", "embed"])
+def test_what_is_no_model_or_no_data_is_explained(
+    here: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    to = "new.npy" if verb == "embed" else "new.csv"
+    (here / "audit").mkdir()
+    (here / "audit" / "run.json").write_text('{"command": "audit", "status": "finished"}')
+    np.savez(here / "other.npz", foo=np.ones((3, 5)), scale=np.float64(2.0))
+    np.savez(here / "scalars.npz", scale=np.float64(2.0))
+    assert main([*SHORT, "--method", "gce", "--out", "run"]) == 0
+    for model, source, target, code, message in [
+        ("x.npy", "x.npy", to, 1, "give the run folder of `tamis train`"),
+        ("audit", "x.npy", to, 2, "that folder holds no training"),
+        ("run", "", to, 2, "the path is empty"),
+        ("run", "other.npz", to, 2, "holds 'foo' (3, 5), and none of them is known"),
+        ("run", "scalars.npz", to, 2, "holds no arrays to predict for"),
+        ("run", "x.npy", f"run/run.json/{to}", 2, "cannot be written"),
+    ]:
+        capsys.readouterr()
+        assert main([verb, model, source, "--to", target]) == code
+        said = capsys.readouterr().err
+        assert message in said
+        assert "remove" not in said
+    assert not (here / to).exists()
+
+
 def test_a_line_an_epoch_where_someone_looks(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,8 @@ def read_unlabelled(
     if isinstance(source, Dataset):
         return source
     if isinstance(source, str | os.PathLike):
+        if not os.fspath(source):
+            raise InputError("the path is empty; give a folder of images, a manifest, .npz or .npy arrays")
         return _bare(_of_path(Path(os.fspath(source)).expanduser(), columns))
     if isinstance(source, list | tuple) and source and all(isinstance(each, str) for each in source):
         return _bare(from_arrays(texts=list(source), labels=[_NOTHING] * len(source)))
@@ -117,14 +119,25 @@ def _of_frame(frame: Frame, columns: Columns) -> Dataset:
 
 def _of_archive(archive: ArrayArchive, columns: Columns, source: str) -> Dataset:
     usual = {name for tier in LABEL_NAMES for name in tier} | {"label_codes"}
-    arrays = {name: archive[name] for name in archive if name.lower() not in usual}
+    found = ((name, archive[name]) for name in archive if name.lower() not in usual)
+    arrays = {name: array for name, array in found if array.ndim}
     if not arrays:
         raise InputError(f"{source} holds no arrays to predict for; save features, images or texts in it")
-    n_rows = max(len(array) for array in arrays.values() if array.ndim)
-    arrays[_NAME] = np.repeat(_NOTHING, n_rows)
+    named = ", ".join(f"{name!r} {array.shape}" for name, array in arrays.items())
+    arrays[_NAME] = np.repeat(_NOTHING, max(map(len, arrays.values())))
     shapes = {name: array.shape for name, array in arrays.items()}
     wanted = Columns(_NAME, columns.image, columns.text, None, columns.id)
-    return dataset_of_arrays(arrays, find_array_roles(shapes, wanted, source), None, source)
+    try:
+        roles = find_array_roles(shapes, wanted, source)
+    except InputError as error:
+        if columns.image is not None or columns.text is not None or columns.id is not None:
+            raise
+        # It speaks of the labels that stand in for those that are not looked at.
+        raise InputError(
+            f"{source} holds {named}, and none of them is known for features, images or texts; call one so, "
+            "or pass its name as image= or text="
+        ) from error
+    return dataset_of_arrays(arrays, roles, None, source)
 
 
 def _of_array(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]], source: str) -> Dataset:

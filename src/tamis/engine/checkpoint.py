@@ -28,8 +28,10 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[s
         save_file(body, str(temporary), metadata=header)
 
 
-def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and facts of a checkpoint.
+def read_checkpoint(
+    path: Path, advice: str = "remove it to start again"
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and facts of a checkpoint; ``advice`` ends the message where it is none.
 
     Raises
     ------
@@ -42,11 +44,11 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(str(path), framework="pt") as file:
             header = file.metadata() or {}
             if _FORMAT not in header:
-                raise RunError(f"{path} is not a checkpoint of this version; remove it to start again")
+                raise RunError(f"{path} is not a checkpoint of this version; {advice}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
             facts: dict[str, Any] = json.loads(header[_FORMAT])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise RunError(f"{path} cannot be read ({error}); remove it to start again") from error
+        raise RunError(f"{path} cannot be read ({error}); {advice}") from error
     return tensors, facts
 
 

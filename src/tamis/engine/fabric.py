@@ -49,7 +49,7 @@ def make_fabric(
     Raises
     ------
     InputError
-        There is no such device, or an argument is out of range.
+        There is no such device, it lacks the precision, or an argument is out of range.
     """
     from lightning_fabric import Fabric
     from lightning_fabric.strategies.ddp import DDPStrategy
@@ -62,6 +62,10 @@ def make_fabric(
     if precision == "auto":
         is_fast = torch.cuda.is_bf16_supported() if kind == "cuda" else for_images and _has_units(kind)
         precision = "bf16-mixed" if is_fast else "32-true"
+    if precision == "16-mixed" and kind == "cpu":
+        raise InputError(
+            "precision is '16-mixed', which needs a GPU; on the CPU use 'bf16-mixed' or '32-true'"
+        )
     devices: int | list[int] = [number] if number is not None and processes == 1 else processes
     # One process may audit the data while the others wait.
     strategy = DDPStrategy(timeout=_PATIENCE) if processes > 1 else "auto"

@@ -27,6 +27,7 @@ from tamis.errors import InputError, RunError, TamisWarning
 from tamis.methods import Method
 from tamis.reporting import write_report
 from tamis.runs import read_json
+from tamis.training.model_file import ADVICE, model_file
 from tamis.training.preparing import gather
 from tamis.training.pretrained_copy import with_kept
 from tamis.training.source import choose_source
@@ -215,16 +216,10 @@ class TrainedModel:
             A file is damaged, or training has not finished.
         """
         place = Path(path)
-        file = place / MODEL if place.is_dir() else place
-        if not file.exists():
-            has_begun = (place / "run.json").exists() or (place / "checkpoints").exists()
-            state = "the run has not finished training" if has_begun else "no model there"
-            raise InputError(
-                f"{file} does not exist: {state}; give the run folder of `tamis train` or a model"
-            )
-        tensors, facts = read_checkpoint(file)
+        file = model_file(place, MODEL)
+        tensors, facts = read_checkpoint(file, ADVICE)
         if "model" not in facts:
-            raise RunError(f"{file} holds no model; give the run folder of `tamis train`")
+            raise RunError(f"{file} holds no model; {ADVICE}")
         scales = {name: tensors[f"form/{name}"] for name in ("mean", "std") if f"form/{name}" in tensors}
         spec = ModelSpec.from_json(facts["model"], scales)
         spec = with_kept(spec, file.parent)
@@ -233,7 +228,7 @@ class TrainedModel:
             best = place / "checkpoints" / BEST
             if not best.exists():
                 raise InputError(f"{place} has no best weights: it was trained without a validation part")
-            state_dict = read_checkpoint(best)[0]
+            state_dict = read_checkpoint(best, ADVICE)[0]
         elif weights != "last":
             raise InputError(f"weights is {weights!r}; expected 'last' or 'best'")
         method = spec.build()

@@ -113,6 +113,11 @@ def choose_source(
     if dataset.features and encoder is None:
         features, bad = _finite(next(iter(dataset.features.values())), dataset.problems)
         return Source(dataset, "features", features, None, bad)
+    if not dataset.inputs and dataset.features:
+        raise InputError(
+            f"encoder is {encoder!r}, but the data hold features alone, and no images or texts to encode; "
+            "leave it out"
+        )
     if not dataset.inputs:
         raise InputError("the data hold nothing a network could take: give images, texts or features")
     from tamis.encoders import encode

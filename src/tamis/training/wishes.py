@@ -10,6 +10,7 @@ from tamis.auditing import Audit
 from tamis.engine.fabric import Precision
 from tamis.engine.records import Record
 from tamis.errors import InputError
+from tamis.memory_budget import parse_memory_budget
 from tamis.methods import Plugin
 from tamis.training.knowledge import Selection
 from tamis.training.settings import Params, Value
@@ -51,5 +52,6 @@ class Wishes:
             raise InputError(f"task is {self.task!r}; expected 'auto' or 'classification'")
         if not 0 <= self.validation <= 0.5:
             raise InputError(f"validation is {self.validation}; expected a share of the rows, 0 to 0.5")
+        parse_memory_budget(self.memory_budget)  # refuses what is no size
         if isinstance(self.random_state, bool) or not 0 <= self.random_state < 2**31:
             raise InputError(f"random_state is {self.random_state!r}; expected 0 to {2**31 - 1}")
