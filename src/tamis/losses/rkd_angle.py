@@ -73,7 +73,7 @@ def rkd_angle_loss(
     # Without a graph to fill, no time is spent on gradients.
     student = student if torch.is_grad_enabled() else student.detach()
     total: Tensor = _AngleSum.apply(student, teacher, block, compat)  # type: ignore[no-untyped-call]
-    # The degenerate triples are equal for both networks or 0: they change the count alone.
+    # Unless points coincide, triples with a sample twice are equal for both networks: only the count differs.
     count = n * (n - 1) * (n - 2) if distinct else n**3
     return total / max(1, count)
 
