@@ -85,7 +85,7 @@ def test_mean_variance_and_weight_against_loops():
 def test_gradient_is_that_of_the_value(growth):
     embeddings, labels = batch(1, b=8)
     # Duplicates and mining are steps; away from them the gradient must be exact, through the center too.
-    loss = CBMLLoss(growth=growth)
+    loss = CBMLLoss(growth=growth, normalize="none")
     assert torch.autograd.gradcheck(
         lambda rows: loss(rows, labels), embeddings.clone().requires_grad_(), eps=1e-7, atol=1e-5
     )
@@ -165,12 +165,16 @@ def test_given_pairs_replace_the_labels():
         CBMLLoss()(embeddings, labels, quads[:2])
 
 
-def test_normalizing_is_asked_for():
+def test_lengths_count_only_where_asked_for():
     embeddings, labels = batch(7)
     scaled = embeddings * torch.linspace(0.5, 3, len(labels), dtype=torch.float64)[:, None]
-    value = CBMLLoss()(embeddings, labels).item()
-    assert CBMLLoss(normalize_embeddings=True)(scaled, labels).item() == pytest.approx(value, rel=1e-12)
-    assert CBMLLoss()(scaled, labels).item() != pytest.approx(value, rel=1e-3)
+    value = CBMLLoss(normalize="none")(embeddings, labels).item()
+    assert CBMLLoss()(scaled, labels).item() == pytest.approx(value, rel=1e-12)
+    assert CBMLLoss(normalize="none")(scaled, labels).item() != pytest.approx(value, rel=1e-3)
+    refs = {"ref_emb": embeddings, "ref_labels": labels}
+    assert CBMLLoss(normalize="anchors")(scaled, labels, **refs).item() == pytest.approx(value, rel=1e-12)
+    with pytest.raises(InputError, match="normalize is 'rows'"):
+        CBMLLoss(normalize="rows")
 
 
 def test_skipped_batches_give_a_zero_with_a_graph():
@@ -283,7 +287,7 @@ def test_it_pulls_the_classes_of_noisy_data_apart():
     optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
     for _ in range(60):
         optimizer.zero_grad()
-        CBMLLoss(variance_reduction="mean", normalize_embeddings=True)(network(inputs), given).backward()
+        CBMLLoss(variance_reduction="mean")(network(inputs), given).backward()
         optimizer.step()
     with torch.no_grad():
         assert precision_at_1() > before + 0.05

@@ -14,8 +14,8 @@ from tamis.losses.early_learning_plus import (
 from tamis.losses.flip_attention import EraseAttentionConsistency, class_attention_maps, flip_consistency
 from tamis.losses.generalized_cross_entropy import GeneralizedCrossEntropy, generalized_cross_entropy
 from tamis.losses.iaa import IntraClassAugmentationLoss
-from tamis.losses.iaa_contrastive import MarginContrastiveLoss, margin_contrastive
-from tamis.losses.iaa_multi_similarity import MinedMultiSimilarityLoss, mined_multi_similarity
+from tamis.losses.iaa_contrastive import MarginContrastiveLoss
+from tamis.losses.iaa_multi_similarity import MinedMultiSimilarityLoss
 from tamis.losses.iaa_synthesis import Synthetics, synthesize
 from tamis.losses.iaa_triplet import CosineTripletLoss, all_triplets
 from tamis.losses.joint_training import JointLoss, JointTrainingLoss, joint_losses, joint_training_loss
@@ -82,8 +82,6 @@ __all__ = [
     "joint_training_loss",
     "linear_rampup",
     "make_metric_loss",
-    "margin_contrastive",
-    "mined_multi_similarity",
     "mixmatch_losses",
     "negative_entropy",
     "noise_emphasis",

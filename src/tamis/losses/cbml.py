@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from tamis.errors import InputError
-from tamis.losses.cosine import unit_rows
 from tamis.losses.labelled_pairs import (
     IndicesTuple,
     LabelledPairs,
@@ -18,6 +17,7 @@ from tamis.losses.labelled_pairs import (
     mined,
     without_duplicates,
 )
+from tamis.losses.pair_loss import Normalize, refuse_normalize
 from tamis.losses.reduction import Reduction, refuse_reduction
 
 Growth: TypeAlias = Literal["log", "sqrt", "constant"]
@@ -106,7 +106,7 @@ class CBMLLoss(nn.Module):
 
     Draws the negatives of an anchor to one similarity, which helps on classes never seen; not made against
     wrong labels, so put a selector before it where there are any. The call is that of
-    pytorch-metric-learning; similarities are dot products of the rows as they come.
+    pytorch-metric-learning; similarity is the cosine.
 
     Parameters
     ----------
@@ -130,8 +130,9 @@ class CBMLLoss(nn.Module):
         Take this many most similar negatives (100 in the authors' code) instead of the hard ones.
     variance_reduction : {"sum", "mean"}, default="sum"
         The sum grows with the batch; with the mean, weigh it about as many times more as there are negatives.
-    normalize_embeddings : bool, default=False
-        Scale rows to unit length first, as the losses of pytorch-metric-learning do.
+    normalize : {"both", "anchors", "none"}, default="both"
+        ``"anchors"``: the references have unit length already. ``"none"``: dot products of the rows as they
+        are, as in the authors' code.
     reduction : {"mean", "none"}, default="mean"
         Over all anchors, the skipped ones counted as 0.
 
@@ -148,8 +149,7 @@ class CBMLLoss(nn.Module):
     Examples
     --------
     >>> network, inputs, labels = torch.nn.Linear(5, 3), torch.eye(5)[:4], torch.tensor([0, 0, 1, 1])
-    >>> embeddings = torch.nn.functional.normalize(network(inputs))
-    >>> CBMLLoss()(embeddings, labels).backward()
+    >>> CBMLLoss()(network(inputs), labels).backward()
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class CBMLLoss(nn.Module):
         negative_share: float = 0.25,
         n_hardest: int | None = None,
         variance_reduction: Literal["sum", "mean"] = "sum",
-        normalize_embeddings: bool = False,
+        normalize: Normalize = "both",
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
@@ -183,6 +183,7 @@ class CBMLLoss(nn.Module):
             raise InputError(f"reference is {reference}; expected a share from 0 to 1")
         if n_hardest is not None and n_hardest < 1:
             raise InputError(f"n_hardest is {n_hardest}; expected at least 1, or None for the hard negatives")
+        refuse_normalize(normalize)
         refuse_reduction(reduction)
         self.growth: Growth = growth
         self.positive = (positive_center, positive_scale)
@@ -193,7 +194,7 @@ class CBMLLoss(nn.Module):
         self.scales = (positive_share, negative_share)
         self.n_hardest = n_hardest
         self.variance_reduction: Literal["sum", "mean"] = variance_reduction
-        self.normalize_embeddings = normalize_embeddings
+        self.normalize: Normalize = normalize
         self.reduction: Reduction = reduction
 
     def forward(
@@ -210,11 +211,11 @@ class CBMLLoss(nn.Module):
         gives 0 with a gradient of zeros. References that contain an anchor's own row, such as a memory, are
         fine: a positive pair of similarity above ``1 - 1e-5`` does not count.
         """
-        if self.normalize_embeddings:
-            references = None if ref_emb is None or ref_emb is embeddings else unit_rows(ref_emb)
-            embeddings, ref_emb = unit_rows(embeddings), references
+        pairs = labelled_pairs(
+            embeddings, labels, indices_tuple, ref_emb, ref_labels, normalize=self.normalize
+        )
         terms = cbml_terms(
-            labelled_pairs(embeddings, labels, indices_tuple, ref_emb, ref_labels),
+            pairs,
             growth=self.growth,
             positive=self.positive,
             negative=self.negative,

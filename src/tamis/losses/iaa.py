@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from tamis.errors import InputError
 from tamis.losses.cosine import unit_rows
 from tamis.losses.labelled_pairs import IndicesTuple
+from tamis.losses.pair_loss import PairLoss
 from tamis.statistics.labelled_logits import can_read_values
 
 
@@ -41,7 +44,8 @@ class IntraClassAugmentationLoss(nn.Module):
     ----------
     loss : nn.Module
         A pair loss with the call of pytorch-metric-learning that takes ``indices_tuple`` and ``ref_emb``:
-        `MinedMultiSimilarityLoss`, `MarginContrastiveLoss`, `CosineTripletLoss`, or one of that package.
+        `MinedMultiSimilarityLoss`, `MarginContrastiveLoss`, `CosineTripletLoss`, another `PairLoss`, or one
+        of that package.
     normalize_embeddings : bool, default=True
         Scale rows and copies to unit length; rows of zeros stay zeros.
 
@@ -106,15 +110,18 @@ class IntraClassAugmentationLoss(nn.Module):
             unit_rows(each) if self.normalize_embeddings else each for each in (embeddings, copies)
         )
         candidates = torch.cat([rows, copies.to(rows)])
+        refs = {"ref_emb": candidates, "ref_labels": candidate_labels}
+        if indices_tuple is None and isinstance(self.loss, PairLoss):
+            # The place in the batch says whose copy a row is, without a list of pairs.
+            places = torch.arange(len(rows), device=rows.device)
+            copied = places.repeat(1 + len(copies) // max(1, len(rows)))
+            return cast("Tensor", self.loss(rows, labels, index=places, ref_index=copied, **refs))
         is_own = own_copies(len(rows), len(candidates), rows.device)
         if indices_tuple is None:
             indices_tuple = _all_pairs(labels.to(rows.device), candidate_labels.to(rows.device), is_own)
         else:
             indices_tuple = _without_own(indices_tuple, is_own)
-        value: Tensor = self.loss(
-            rows, labels, indices_tuple=indices_tuple, ref_emb=candidates, ref_labels=candidate_labels
-        )
-        return value
+        return cast("Tensor", self.loss(rows, labels, indices_tuple=indices_tuple, **refs))
 
 
 def _candidate_labels(labels: Tensor, n_rows: int, copies: Tensor, ref_labels: Tensor | None) -> Tensor:

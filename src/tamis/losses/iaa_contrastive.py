@@ -1,58 +1,34 @@
-"""Contrastive loss on cosines with a margin for either kind of pair, summed for each anchor (IAA's form)."""
+"""Contrastive loss on cosines with a margin for either kind of pair: IAA's form."""
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from tamis.losses.labelled_pairs import (
-    IndicesTuple,
-    LabelledPairs,
-    labelled_pairs,
-    without_duplicates,
-)
+from tamis.errors import InputError
+from tamis.losses.labelled_pairs import DUPLICATE
+from tamis.losses.pair_loss import Normalize, PairLoss
+from tamis.losses.reduction import Reduction
 
 
-def margin_contrastive(
-    pairs: LabelledPairs, positive_margin: float = 0.8, negative_margin: float = 0.5
-) -> Tensor:
-    """Return for each anchor how far positives fall short of one margin and negatives exceed the other.
+class MarginContrastiveLoss(PairLoss):
+    """How far positives fall short of one margin and negatives exceed the other, summed for each anchor.
 
-    Parameters
-    ----------
-    pairs : LabelledPairs
-    positive_margin, negative_margin : float
-
-    Returns
-    -------
-    (B,) tensor
-
-    Examples
-    --------
-    >>> import torch
-    >>> is_positive = torch.tensor([[True, True, False, False]])
-    >>> pairs = LabelledPairs(torch.tensor([[0.9, 0.5, 0.7, 0.1]]), is_positive, ~is_positive)
-    >>> margin_contrastive(pairs)  # 0.3 from the second, 0.2 from the third
-    tensor([0.5000])
-    """
-    pairs = without_duplicates(pairs)
-    zero = pairs.similarities.new_zeros(())
-    short = (positive_margin - pairs.similarities).relu().where(pairs.is_positive, zero)
-    excess = (pairs.similarities - negative_margin).relu().where(pairs.is_negative, zero)
-    return (short + excess).sum(dim=1)
-
-
-class MarginContrastiveLoss(nn.Module):
-    """`margin_contrastive` over a batch, divided by its number of rows.
-
-    The call is that of pytorch-metric-learning; similarities are dot products of the rows as they come. All
-    pairs count, so the value grows with the number of rows per class and of references.
+    ``(sum of max(0, positive_margin - s) over positives, plus sum of max(0, s - negative_margin) over
+    negatives) / n``, with n the number of anchors. All pairs count, so the value grows with the rows of a
+    class and with the references. Unlike `ContrastiveLoss` it leaves positives alone that are near enough.
 
     Parameters
     ----------
-    positive_margin : float, default=0.8
-        Positives above it are near enough.
-    negative_margin : float, default=0.5
-        Negatives below it are far enough.
+    positive_margin, negative_margin : float in [-1, 1], default=0.8, 0.5
+    normalize : {"both", "anchors", "none"}, default="both"
+        ``"anchors"``: the references have unit length already. ``"none"``: dot products.
+    reduction : {"mean", "none"}, default="mean"
+        Mean over the anchors, or a loss for each.
+
+    Raises
+    ------
+    InputError
+        A parameter out of its range.
 
     References
     ----------
@@ -62,25 +38,32 @@ class MarginContrastiveLoss(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> loss = MarginContrastiveLoss()
-    >>> loss(torch.eye(3), torch.tensor([0, 0, 1]))  # two of three anchors have a positive at cosine 0
+    >>> MarginContrastiveLoss()(torch.eye(3), torch.tensor([0, 0, 1]))  # two of three anchors lack 0.8
     tensor(0.5333)
     """
 
-    def __init__(self, *, positive_margin: float = 0.8, negative_margin: float = 0.5) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        positive_margin: float = 0.8,
+        negative_margin: float = 0.5,
+        *,
+        normalize: Normalize = "both",
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(normalize=normalize, reduction=reduction)
+        for name, value in (("positive_margin", positive_margin), ("negative_margin", negative_margin)):
+            if not -1.0 <= value <= 1.0:
+                raise InputError(f"{name} is {value}; expected a cosine, from -1 to 1")
         self.positive_margin = positive_margin
         self.negative_margin = negative_margin
 
-    def forward(
-        self,
-        embeddings: Tensor,
-        labels: Tensor | None = None,
-        indices_tuple: IndicesTuple | None = None,
-        ref_emb: Tensor | None = None,
-        ref_labels: Tensor | None = None,
-    ) -> Tensor:
-        """Return the loss of a batch; arguments as for `labelled_pairs`."""
-        pairs = labelled_pairs(embeddings, labels, indices_tuple, ref_emb, ref_labels)
-        values = margin_contrastive(pairs, self.positive_margin, self.negative_margin)
-        return values.sum() / max(1, len(values))
+    def terms(
+        self, positives: Tensor, is_positive: Tensor, negatives: Tensor, is_rounded: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Return the losses of the anchors and the gradient of the positives; see `PairLoss.terms`."""
+        # Negated comparison: NaN stays and makes the loss NaN.
+        is_short = is_positive & ~(positives >= min(self.positive_margin, 1.0 - DUPLICATE))
+        losses = (self.positive_margin - positives).where(is_short, 0.0).sum(dim=1)
+        losses = losses + (negatives - self.negative_margin).relu_().sum(dim=1)
+        negatives.gt_(self.negative_margin)  # 1 where it exceeds the margin: the gradient
+        return losses, -is_short.to(positives.dtype)

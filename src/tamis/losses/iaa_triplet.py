@@ -10,6 +10,7 @@ from tamis.losses.labelled_pairs import (
     labelled_pairs,
     without_duplicates,
 )
+from tamis.losses.pair_loss import Normalize, refuse_normalize
 
 
 def all_triplets(pairs: LabelledPairs, margin: float = 0.1) -> Tensor:
@@ -45,12 +46,14 @@ class CosineTripletLoss(nn.Module):
     """`all_triplets` over a batch, in the call of pytorch-metric-learning.
 
     The same as its ``TripletMarginLoss(margin, distance=CosineSimilarity())`` over all triplets, without a
-    list of them. Similarities are dot products of the rows as they come.
+    list of them. Similarity is the cosine.
 
     Parameters
     ----------
     margin : float, default=0.1
         By how much a positive should be more similar than a negative.
+    normalize : {"both", "anchors", "none"}, default="both"
+        ``"anchors"``: the references have unit length already. ``"none"``: dot products.
 
     References
     ----------
@@ -64,8 +67,10 @@ class CosineTripletLoss(nn.Module):
     tensor(0.1000)
     """
 
-    def __init__(self, *, margin: float = 0.1) -> None:
+    def __init__(self, *, margin: float = 0.1, normalize: Normalize = "both") -> None:
         super().__init__()
+        refuse_normalize(normalize)
+        self.normalize: Normalize = normalize
         self.margin = margin
 
     def forward(
@@ -77,5 +82,7 @@ class CosineTripletLoss(nn.Module):
         ref_labels: Tensor | None = None,
     ) -> Tensor:
         """Return the loss of a batch; arguments as for `labelled_pairs`, of which all triplets are made."""
-        pairs = labelled_pairs(embeddings, labels, indices_tuple, ref_emb, ref_labels)
+        pairs = labelled_pairs(
+            embeddings, labels, indices_tuple, ref_emb, ref_labels, normalize=self.normalize
+        )
         return all_triplets(pairs, self.margin)

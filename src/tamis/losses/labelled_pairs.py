@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from tamis.errors import InputError
-from tamis.losses.cosine import without_autocast
+from tamis.losses.cosine import unit_rows, without_autocast
 from tamis.statistics.labelled_logits import at_least_float32
 
 IndicesTuple: TypeAlias = tuple[Tensor, ...]
@@ -40,13 +40,15 @@ def labelled_pairs(
     indices_tuple: IndicesTuple | None = None,
     ref_emb: Tensor | None = None,
     ref_labels: Tensor | None = None,
+    *,
+    normalize: Literal["both", "anchors", "none"] = "none",
 ) -> LabelledPairs:
     """Return all pairs of a batch, or those of ``indices_tuple``.
 
     Parameters
     ----------
     embeddings : (B, d) float tensor
-        Anchors; similarity is the dot product, so cosines need rows of unit length.
+        Anchors.
     labels : (B,) integer tensor, or None with ``indices_tuple``
         A label below 0 says unlabelled: such rows form no pairs.
     indices_tuple : tuple of 3 or 4 integer tensors, optional
@@ -54,6 +56,9 @@ def labelled_pairs(
     ref_emb : (M, d) float tensor, optional
         References; without them the batch itself, each row against all others.
     ref_labels : (M,) integer tensor, optional
+    normalize : {"both", "anchors", "none"}, default="none"
+        Rows to bring to unit length first; of others the similarity is the dot product. Without ``ref_emb``
+        anchors are references too.
 
     Raises
     ------
@@ -74,7 +79,11 @@ def labelled_pairs(
     if ref_emb is None or (is_batch and ref_labels is None):
         ref_labels = labels
     check_rows(references, "ref_emb", width=embeddings.shape[1])
-    anchors, references = at_least_float32(embeddings), at_least_float32(references)
+    anchors = at_least_float32(embeddings) if normalize == "none" else unit_rows(embeddings)
+    if references is embeddings:
+        references = anchors
+    else:
+        references = unit_rows(references) if normalize == "both" else at_least_float32(references)
     with without_autocast(anchors):
         similarities = anchors @ references.to(anchors).T  # (B, M)
     if indices_tuple is not None:

@@ -60,13 +60,14 @@ class PairLoss(nn.Module):
 
     def __init__(self, *, normalize: Normalize = "both", reduction: Reduction = "mean") -> None:
         super().__init__()
-        if normalize not in get_args(Normalize):
-            raise InputError(f"normalize is {normalize!r}; expected one of {', '.join(get_args(Normalize))}")
+        refuse_normalize(normalize)
         refuse_reduction(reduction)
         self.normalize: Normalize = normalize
         self.reduction: Reduction = reduction
 
-    def terms(self, positives: Tensor, is_positive: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
+    def terms(
+        self, positives: Tensor, is_positive: Tensor, negatives: Tensor, is_rounded: bool
+    ) -> tuple[Tensor, Tensor]:
         """Return the losses of the anchors and the gradient of the positives; see `pair_gradient.PairTerms`.
 
         Parameters
@@ -75,8 +76,16 @@ class PairLoss(nn.Module):
         is_positive : (b, P) bool tensor
         negatives : (b, M) float tensor
             Minus infinity where a pair is no negative; overwritten with the gradient.
+        is_rounded : bool
+            Whether the similarities have the 8 bits of bfloat16.
         """
         raise NotImplementedError
+
+    def terms_of_given(
+        self, positives: Tensor, is_positive: Tensor, negatives: Tensor, is_rounded: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Return the same as `terms` for pairs of an ``indices_tuple``: a loss that mines leaves that out."""
+        return self.terms(positives, is_positive, negatives, is_rounded)
 
     def forward(
         self,
@@ -124,7 +133,8 @@ class PairLoss(nn.Module):
             source = _source(anchors, labels, indices_tuple, ref_emb, ref_labels, index, ref_index)
         if source is None:
             return reduced((anchors * 0.0).sum(dim=1), self.reduction)
-        losses = anchor_losses(anchors, *references, source, self.terms, is_close=self.is_close)
+        terms = self.terms if indices_tuple is None else self.terms_of_given
+        losses = anchor_losses(anchors, *references, source, terms, is_close=self.is_close)
         return reduced(losses, self.reduction)
 
     def _batch(
@@ -149,6 +159,12 @@ class PairLoss(nn.Module):
             return References(rows.to(anchors.dtype), None)
         rows = ref_emb.detach()
         return References(rows, _inverse_lengths(rows, anchors.dtype) if self.normalize == "both" else None)
+
+
+def refuse_normalize(normalize: str) -> None:
+    """Raise `InputError` where a word does not say which rows to bring to unit length."""
+    if normalize not in get_args(Normalize):
+        raise InputError(f"normalize is {normalize!r}; expected one of {', '.join(get_args(Normalize))}")
 
 
 def _inverse_lengths(rows: Tensor, dtype: torch.dtype) -> Tensor:

@@ -14,8 +14,8 @@ from tamis.statistics.class_moments import ClassMoments
 from tamis.statistics.labelled_logits import widest
 from tamis.statistics.schedules import refuse_rate
 
-_BLOCK = 2**24
-"""Distances at a time: 128 MiB in float64."""
+_BLOCK = 2**22
+"""Distances at a time: 32 MiB in float64."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,10 +150,12 @@ def corrected_variances(
     counts = moments.counts[order]
     rows = counts.to(variances).where(counts > 1, variances.new_zeros(()))  # (C,) weight of each class
     overall = rows @ variances / rows.sum().clamp(min=1.0)
+    squares = means.square()
+    squares -= squares.mean(dim=0)  # about the centre, so that little cancels in their distances
     borrowed = torch.empty_like(variances)
     neighbors = counts.new_full((len(counts), min(rule.n_neighbors, len(counts) - 1)), -1)
     for block in _blocks(len(counts)):
-        near, weights = _neighbors(block, means.square(), variances, rows, rule)
+        near, weights = _neighbors(block, squares, variances, rows, rule)
         total = weights.sum(dim=1, keepdim=True)  # (b, 1), 0 where nobody can lend
         lent = torch.einsum("bk,bkd->bd", weights / total.where(total > 0, 1.0), variances[near])
         borrowed[block] = lent.where(total > 0, overall)
@@ -172,12 +174,16 @@ def _neighbors(
     is_lender = (rows > 0).expand(len(squares[block]), -1).clone()  # (b, C)
     is_lender[:, block].fill_diagonal_(False)
     by_mean = _scaled(_squared_distances(squares[block], squares), is_lender, rule.normalize)
-    by_variance = _scaled(_squared_distances(variances[block], variances), is_lender, rule.normalize)
     n_neighbors = min(rule.n_neighbors, len(squares) - 1)
     near = by_mean.masked_fill(~is_lender, torch.inf).topk(n_neighbors, dim=1, largest=False).indices
     lends = is_lender.gather(1, near)
     exponent = -by_mean.gather(1, near) / (2.0 * rule.sigma_mean**2)
-    exponent = exponent - by_variance.gather(1, near) / (2.0 * rule.sigma_variance**2)
+    if rule.normalize == "none":
+        by_variance = (variances[near] - variances[block][:, None]).square().sum(dim=2)
+    else:
+        distances = _squared_distances(variances[block], variances)
+        by_variance = _scaled(distances, is_lender, rule.normalize).gather(1, near)
+    exponent = exponent - by_variance / (2.0 * rule.sigma_variance**2)
     exponent = exponent.masked_fill(~lends, -torch.inf)
     # Without the shift all weights vanish where distances are large; it cancels in the mean.
     shift = exponent.amax(dim=1, keepdim=True) if n_neighbors else exponent.sum(dim=1, keepdim=True)
@@ -186,11 +192,9 @@ def _neighbors(
 
 
 def _squared_distances(block: Tensor, rows: Tensor) -> Tensor:
-    """Return (b, C) squared distances by one product, about the centre so that little cancels."""
-    center = rows.mean(dim=0)
-    left, right = block - center, rows - center
-    lengths = left.square().sum(dim=1)[:, None] + right.square().sum(dim=1)
-    return (lengths - 2.0 * left @ right.T).clamp_(min=0.0)
+    """Return (b, C) squared distances, by one product."""
+    lengths = block.square().sum(dim=1)[:, None] + rows.square().sum(dim=1)
+    return lengths.addmm_(block, rows.T, alpha=-2.0).clamp_(min=0.0)
 
 
 def _scaled(squared: Tensor, is_lender: Tensor, normalize: str) -> Tensor:

@@ -21,6 +21,7 @@ def _cbml(inputs: Case, params: Case) -> Outputs:
         reference=params["hyper_weight"],
         positive_share=params["weight_p"],
         negative_share=params["weight_n"],
+        normalize="none",
         n_hardest=None if params["adaptive_neg"] else 100,
     )(embeddings, torch.tensor(inputs["labels"]))
     loss.backward()

@@ -85,13 +85,19 @@ def _augmented(loss: nn.Module, inputs: Case, params: Case) -> Outputs:
 def _multi_similarity(inputs: Case, params: Case) -> Outputs:
     assert params["positive_epsilon"] == 1e-5
     loss = MinedMultiSimilarityLoss(
-        alpha=params["alpha"], beta=params["beta"], base=params["base"], margin=params["margin"]
+        alpha=params["alpha"],
+        beta=params["beta"],
+        base=params["base"],
+        epsilon=params["margin"],
+        normalize="none",
     )
     return _augmented(loss, inputs, params)
 
 
 def _contrastive(inputs: Case, params: Case) -> Outputs:
-    loss = MarginContrastiveLoss(positive_margin=params["pos_margin"], negative_margin=params["neg_margin"])
+    loss = MarginContrastiveLoss(
+        positive_margin=params["pos_margin"], negative_margin=params["neg_margin"], normalize="none"
+    )
     return _augmented(loss, inputs, params)
 
 
