@@ -14,8 +14,8 @@ class LARS(torch.optim.Optimizer):
     """Momentum descent with a rate for each weight matrix: in proportion to the matrix over its gradient.
 
     For a parameter p with gradient g: ``g += weight_decay p``; ``g *= trust |p| / |g|`` (as it is where
-    either is 0); ``m = momentum m + g``; ``p -= lr m``. Vectors, such as biases and the parameters of norms, get
-    neither weight decay nor the rescaling. For large batches, where one rate does not fit all layers.
+    either is 0); ``m = momentum m + g``; ``p -= lr m``. Vectors, such as biases and the parameters of norms,
+    get neither weight decay nor the rescaling. For large batches, where one rate does not fit all layers.
 
     Parameters
     ----------

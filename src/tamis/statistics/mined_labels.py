@@ -84,7 +84,7 @@ def mine_labels(
     walk = parse_mode(mode) if isinstance(mode, str) else mode
     features = at_least_float32(features)
     # Ascending labels, and only a higher score takes a row over: ties stay with the smaller label.
-    labels = [int(label) for label in batch_labels[batch_labels > 0].unique()]
+    labels = sorted({label for label in batch_labels.tolist() if label > 0})
     groups = {label: _Group.of(pool, is_stored, batch_index[batch_labels == label]) for label in labels}
     is_initial = torch.zeros_like(is_stored)
     for group in groups.values():
