@@ -73,7 +73,9 @@ class MultiSimilarityLoss(PairLoss):
             raise InputError(f"epsilon is {epsilon}; expected at least 0, or None for all pairs")
         self.alpha, self.beta, self.base, self.epsilon = alpha, beta, base, epsilon
 
-    def terms(self, positives: Tensor, is_positive: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
+    def terms(
+        self, positives: Tensor, is_positive: Tensor, negatives: Tensor, is_rounded: bool
+    ) -> tuple[Tensor, Tensor]:
         """Return the losses of the anchors and the gradient of the positives; see `PairLoss.terms`."""
         if self.epsilon is not None:
             nearest = negatives.amax(dim=1, keepdim=True)
@@ -83,6 +85,12 @@ class MultiSimilarityLoss(PairLoss):
             easiest = (farthest - self.epsilon).clamp_(max=torch.finfo(farthest.dtype).max)
             # Three passes without a mask, which are several times faster than one with it.
             functional.threshold(negatives.sub_(easiest), 0.0, -torch.inf, inplace=True).add_(easiest)
+        return self.terms_of_given(positives, is_positive, negatives, is_rounded)
+
+    def terms_of_given(
+        self, positives: Tensor, is_positive: Tensor, negatives: Tensor, is_rounded: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Return the same without mining; see `PairLoss.terms_of_given`."""
         pulls = (positives - self.base).mul_(-self.alpha).masked_fill_(~is_positive, -torch.inf)
         pulled = log_one_plus_sum(pulls)
         pushed = log_one_plus_sum(negatives.sub_(self.base).mul_(self.beta))

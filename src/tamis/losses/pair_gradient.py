@@ -7,16 +7,17 @@ from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from tamis.errors import InputError
 from tamis.losses.cosine import without_autocast
 from tamis.losses.pair_sources import PairSource
 
-PairTerms: TypeAlias = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""``terms(positives, is_positive, negatives) -> losses, gradient of the positives``.
+PairTerms: TypeAlias = Callable[[Tensor, Tensor, Tensor, bool], tuple[Tensor, Tensor]]
+"""``terms(positives, is_positive, negatives, is_rounded) -> losses, gradient of the positives``.
 
 Of ``positives`` (b, P) only those count where ``is_positive``. ``negatives`` (b, M) is minus infinity where a
-pair is no negative, and holds the gradient of the negatives afterwards, 0 at minus infinity.
+pair is no negative, and holds the gradient of the negatives afterwards, 0 at minus infinity. ``is_rounded``:
+the similarities have 8 bits, those of bfloat16.
 """
 
 BLOCK_BYTES = 2**21
@@ -59,7 +60,7 @@ def anchor_losses(
     Returns
     -------
     (B,) tensor
-        Once differentiable.
+        Differentiable once.
     """
     with without_autocast(anchors):
         # Function.apply carries no types.
@@ -80,11 +81,12 @@ class _AnchorLosses(torch.autograd.Function):
         needs_anchors, needs_references = ctx.needs_input_grad[:2]
         losses, pulled = anchors.new_empty(len(anchors)), torch.empty_like(anchors)
         gradient = anchors.new_empty(0)
+        is_rounded = not is_close and has_low_product(anchors, references)
         step = len(anchors) if needs_references else max(1, ENTRIES // len(references))
         for rows in _pieces(len(anchors), step):
             gradient = similarities(anchors[rows], references, scales, is_close=is_close)  # (b, M)
             positives, found = source.split(gradient, rows)
-            losses[rows], gradient_found = terms(found, positives.is_pair, gradient)
+            losses[rows], gradient_found = terms(found, positives.is_pair, gradient, is_rounded)
             positives.write(gradient, gradient_found)
             if needs_anchors and not needs_references:
                 pulled[rows] = weighted_sums(
@@ -97,8 +99,12 @@ class _AnchorLosses(torch.autograd.Function):
         return losses
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        if torch.is_grad_enabled():
+            raise InputError(
+                "create_graph asks a loss of pairs for second derivatives, which it does not have; "
+                "call backward without it"
+            )
         nothing = (None,) * 4
         if not ctx.needs_input_grad[1]:
             (pulled,) = ctx.saved_tensors
