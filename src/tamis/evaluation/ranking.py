@@ -191,12 +191,10 @@ class Ranking:
         columns = torch.from_numpy(self._members[member]).to(similarities.device)
         own = similarities.gather(1, columns)
         own[torch.from_numpy(place >= counts[:, None]).to(own.device)] = torch.inf
-        own = torch.where(torch.isinf(own), torch.inf, own).sort(dim=1).values
-        if similarities.device.type == "cpu":
-            # numpy sorts rows some ten times faster than torch.
-            similarities.numpy().sort(axis=1)
-        else:
-            similarities.copy_(similarities.sort(dim=1).values)
+        # The query itself, -inf, goes there too.
+        own = torch.where(torch.isinf(own), torch.inf, own)
+        _sort(own)
+        _sort(similarities)
         below = torch.searchsorted(similarities, own).cpu().numpy()
         reached = torch.searchsorted(similarities, own, right=True).cpu().numpy()
         values = own.cpu().numpy()
@@ -217,6 +215,15 @@ def _similarities(queries: torch.Tensor, gallery: UnitRows, out: torch.Tensor) -
     for start in range(0, len(gallery), _PANEL):
         panel = gallery.block(start, min(start + _PANEL, len(gallery))).double()
         out[:, start : start + len(panel)] = (left @ panel.T).clamp_(-1.0, 1.0)
+
+
+def _sort(rows: torch.Tensor) -> None:
+    """Sort every row in place, rising."""
+    if rows.device.type == "cpu":
+        # numpy sorts some ten times faster than torch.
+        rows.numpy().sort(axis=1)
+    else:
+        rows.copy_(rows.sort(dim=1).values)
 
 
 def _parts(n: int, size: int) -> Iterator[slice]:

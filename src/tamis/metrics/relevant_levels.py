@@ -42,8 +42,8 @@ class RelevantLevels:
         """Return, for each level, the relevant items of its query on the levels before it, (m,)."""
         total = np.cumsum(self.relevant)
         before = total - self.relevant
-        first = np.searchsorted(self.query, self.query, side="left")
-        return before - before[first]
+        first = self.first()
+        return before - np.repeat(before[first], np.diff(first, append=len(before)))
 
     def first(self) -> npt.NDArray[np.int64]:
         """Return the place of the first level of each query that has one."""
