@@ -56,9 +56,10 @@ def class_similarities(
         sums, self_sums = _dot_sums(points, codes, n_classes)
     else:
         sums, self_sums = _pair_sums(points, codes, n_classes, similarity)
-    # Ordered pairs; 0 / 0 is NaN, which is what nothing is known of.
     n_pairs = counts[:, None] * counts - torch.diag(counts)
-    return (sums - torch.diag(self_sums)) / n_pairs
+    means = (sums - torch.diag(self_sums)) / n_pairs
+    # Of no pairs what is left is rounding, not exactly 0.
+    return means.masked_fill(n_pairs == 0, torch.nan)
 
 
 @torch.no_grad()
