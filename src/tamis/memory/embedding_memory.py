@@ -161,15 +161,15 @@ class EmbeddingMemory(nn.Module):
             Shapes do not fit, or a label outside 0..C-1 where the memory has classes.
         """
         codes = self._checked(embeddings, labels, index)
-        rows = torch.full_like(codes, _EMPTY) if index is None else index.to(codes)
         units, is_fit = fit_unit_rows(embeddings)
         if not bool(is_fit.all()):
-            units, codes, rows = units[is_fit], codes[is_fit], rows[is_fit]
+            units, codes, index = units[is_fit], codes[is_fit], None if index is None else index[is_fit]
         units = units.to(self.embeddings)
         start, stop = max(0, len(units) - self.size), len(units)
         while start < stop:  # twice where the batch runs over the end of the bank
             end = min(stop, start + self.size - int(self.cursor))
-            self._store(units[start:end], codes[start:end], rows[start:end])
+            rows = slice(start, end)
+            self._store(units[rows], codes[rows], _EMPTY if index is None else index[rows])
             start = end
         if int(self.n_stored) >= self.recompute_every:
             self.recompute()
@@ -231,7 +231,7 @@ class EmbeddingMemory(nn.Module):
             f"dtype={self.embeddings.dtype}"
         )
 
-    def _store(self, units: Tensor, codes: Tensor, index: Tensor) -> None:
+    def _store(self, units: Tensor, codes: Tensor, index: Tensor | int) -> None:
         """Write rows to the slots from the cursor on, which they do not overrun."""
         n, first = len(units), int(self.cursor)
         slots = slice(first, first + n)
@@ -273,9 +273,8 @@ class EmbeddingMemory(nn.Module):
             raise InputError(
                 f"index has shape {tuple(index.shape)}; expected one number a label, {tuple(labels.shape)}"
             )
-        largest = 2**63 - 1
-        limits = (-largest, largest) if self.n_classes is None else (0, self.n_classes)
-        lowest, n_classes = limits
+        most = 2**63 - 1
+        lowest, n_classes = (-most, most) if self.n_classes is None else (0, self.n_classes)
         return as_codes(labels, len(embeddings), n_classes, lowest=lowest, device=self.embeddings.device)
 
 

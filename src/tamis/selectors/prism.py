@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from tamis.selectors.prism_scores import (
     refuse_similarity,
     vmf_logits,
 )
+from tamis.selectors.quantile_filter import prism_filter, refuse_filter, window_threshold
 from tamis.selectors.selection import Selection, Selector
 from tamis.statistics.class_sums import as_codes, fit_unit_rows
 from tamis.statistics.vmf_similarity import ConcentrationRule
@@ -34,87 +35,6 @@ class ClassMemory(Protocol):
 
     def enqueue(self, embeddings: Tensor, labels: Tensor, index: Tensor | None = None) -> None:
         """Store a batch."""
-
-
-class Filtered(NamedTuple):
-    """What `prism_filter` says of a batch.
-
-    Attributes
-    ----------
-    keep : (B,) bool tensor
-    threshold : float
-        -inf where nothing was compared.
-    quantiles : list of float
-        The window afterwards, oldest value first.
-    """
-
-    keep: Tensor
-    threshold: float
-    quantiles: list[float]
-
-
-@torch.no_grad()
-def prism_filter(
-    scores: Tensor, rate: float, quantiles: Tensor, *, window: int = 30, certain: float = 1.0
-) -> Filtered:
-    """Keep the samples above the mean of the last per-batch quantiles of the score.
-
-    Parameters
-    ----------
-    scores : (B,) float tensor
-        From `prism_scores`; -inf or NaN = never kept.
-    rate : float in [0, 1)
-        Share to leave out, R. Q of a batch is its ``floor(R B)``-th smallest score.
-    quantiles : (n,) float tensor
-        Finite: Q of earlier batches, oldest first; empty at first.
-    window : int
-        How many of them, that of this batch included, the threshold is the mean of (sTRM); 1 = this batch
-        alone (TRM).
-    certain : float
-        Score of samples of unseen classes: 1 for P, 0 for log P. A Q equal to it is not recorded.
-
-    Returns
-    -------
-    Filtered
-
-    Raises
-    ------
-    InputError
-        A rate outside [0, 1) or a window below 1.
-
-    Notes
-    -----
-    Where ``floor(R B)`` is 0, or no Q is known, all are kept. Where none is above the threshold, exactly
-    the ``floor(R B)`` lowest are left out (the first ones among equals), and the window shrinks to its last
-    value. A batch with a score of -inf adds no Q.
-
-    References
-    ----------
-    .. [1] C. Liu et al. "Noise-resistant deep metric learning with ranking-based instance selection",
-       CVPR 2021, and the authors' code.
-
-    Examples
-    --------
-    >>> scores = torch.tensor([0.30, 0.10, 0.25, 0.20])
-    >>> keep, threshold, quantiles = prism_filter(scores, 0.5, torch.tensor([0.28]))
-    >>> keep, round(threshold, 6)  # the second smallest score is 0.20; the threshold (0.28 + 0.20) / 2
-    (tensor([ True, False,  True, False]), 0.24)
-    """
-    _refuse_filter(rate, window)
-    scores = scores.detach().double()
-    known: list[float] = quantiles.tolist()[-window:]
-    ranked = sorted(score if score > -math.inf else -math.inf for score in scores.tolist())  # NaN lowest
-    n_drop = int(rate * len(ranked))
-    if n_drop and -math.inf < ranked[0] and ranked[n_drop - 1] < certain:
-        known = [*known, ranked[n_drop - 1]][-window:]
-    is_usable = scores > -math.inf
-    if not n_drop or not known:
-        return Filtered(is_usable, -math.inf, known)
-    threshold = math.fsum(known) / len(known)
-    if ranked[-1] > threshold:
-        return Filtered(scores > threshold, threshold, known)
-    lowest = scores.nan_to_num(nan=-math.inf).argsort(stable=True)[:n_drop]
-    return Filtered(is_usable.index_fill_(0, lowest, False), known[-1], known[-1:])
 
 
 class Prism(Selector):
@@ -191,7 +111,7 @@ class Prism(Selector):
         rule: ConcentrationRule | None = None,
     ) -> None:
         super().__init__()
-        _refuse_filter(rate, window)
+        refuse_filter(rate, window)
         refuse_similarity(similarity, absent_in_denominator)
         if warmup < 0:
             raise InputError(f"warmup is {warmup}; expected a number of batches, at least 0")
@@ -235,7 +155,9 @@ class Prism(Selector):
         if int(self.n_steps) < self.warmup:
             keep, threshold = scores > -math.inf, -math.inf
         else:
-            keep, threshold, _ = self._filter(scores)
+            keep, threshold, _ = prism_filter(
+                scores, self.rate, self._window, window=self.window, certain=self._certain
+            )
         return Selection(keep, keep.to(scores.dtype), scores, threshold)
 
     @torch.no_grad()
@@ -244,7 +166,8 @@ class Prism(Selector):
     ) -> None:
         """Remember the samples kept and the quantile; in the warm-up only that a batch went by."""
         if int(self.n_steps) >= self.warmup:
-            quantiles = self._filter(selection.clean_scores).quantiles
+            scores = selection.clean_scores.double()
+            _, quantiles, _ = window_threshold(scores, self.rate, self._window, self.window, self._certain)
             n = len(quantiles)
             self.n_quantiles.fill_(n)
             self.quantiles.copy_(self.quantiles.new_tensor(quantiles + [math.nan] * (self.window - n)))
@@ -268,10 +191,13 @@ class Prism(Selector):
         scores = given_scores(products, codes, classes, memory.counts[codes] > 0, self.similarity)
         return scores.masked_fill_(~is_fit, -math.inf)
 
-    def _filter(self, scores: Tensor) -> Filtered:
-        known = self.quantiles[: int(self.n_quantiles)]
-        certain = 1.0 if self.similarity == "average" else 0.0
-        return prism_filter(scores, self.rate, known, window=self.window, certain=certain)
+    @property
+    def _window(self) -> Tensor:
+        return self.quantiles[: int(self.n_quantiles)]
+
+    @property
+    def _certain(self) -> float:
+        return 1.0 if self.similarity == "average" else 0.0
 
 
 def embeddings_of(outputs: object) -> Tensor:
@@ -289,10 +215,3 @@ def embeddings_of(outputs: object) -> Tensor:
             "or an object with such an attribute 'features'"
         )
     return embeddings
-
-
-def _refuse_filter(rate: float, window: int) -> None:
-    if not 0 <= rate < 1:
-        raise InputError(f"rate is {rate}; expected a share of at least 0 and below 1, the noise rate")
-    if window < 1:
-        raise InputError(f"window is {window}; expected a number of batches, at least 1")

@@ -33,7 +33,6 @@ class ClassLogits(NamedTuple):
     bias: Tensor
 
 
-@torch.no_grad()
 def average_logits(counts: Tensor, dtype: torch.dtype, *, absent_in_denominator: bool = False) -> ClassLogits:
     """Return the logits whose value is the mean cosine with all members of a class.
 
@@ -56,7 +55,6 @@ def average_logits(counts: Tensor, dtype: torch.dtype, *, absent_in_denominator:
     return ClassLogits(scale, bias if absent_in_denominator else bias.masked_fill_(counts == 0, -math.inf))
 
 
-@torch.no_grad()
 def vmf_logits(lengths: Tensor, counts: Tensor, dimension: int, rule: ConcentrationRule) -> ClassLogits:
     """Return the logits whose value is the von Mises-Fisher log density of a class, up to a constant.
 
@@ -100,7 +98,6 @@ def _lent(lenders: Tensor, rule: ConcentrationRule) -> Tensor:
     return (lenders.median() - (-lenders).median()) / 2  # `median` is the lower of the two
 
 
-@torch.no_grad()
 def given_scores(
     products: Tensor, labels: Tensor, classes: ClassLogits, is_known: Tensor, similarity: Similarity
 ) -> Tensor:

@@ -236,8 +236,10 @@ def as_codes(
             f"labels has shape {tuple(codes.shape)} and dtype {codes.dtype}; expected ({n_rows},) int codes"
         )
     codes = codes.to(device=device, dtype=torch.int64)
-    is_outside = (codes < lowest) | (codes >= n_classes)
-    if bool(is_outside.any()):
-        row = int(is_outside.nonzero()[0, 0])
+    if not len(codes):
+        return codes
+    least, most = codes.aminmax()
+    if int(least) < lowest or int(most) >= n_classes:
+        row = int(((codes < lowest) | (codes >= n_classes)).nonzero()[0, 0])
         raise InputError(f"labels row {row} is {int(codes[row])}; legal are {lowest} to {n_classes - 1}")
     return codes
