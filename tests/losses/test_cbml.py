@@ -155,6 +155,22 @@ def test_references_are_compared_without_an_own_copy():
     assert CBMLLoss()(embeddings, labels, ref_emb=embeddings).item() == value.item()
 
 
+def test_a_memory_may_hold_older_embeddings_of_the_same_rows():
+    embeddings, labels = batch(5)
+    older = normalize(embeddings + 0.05)
+    index = torch.arange(14) + 100
+    options = {"ref_emb": older, "ref_labels": labels, "index": index, "ref_index": index}
+    is_same = labels[:, None] == labels
+    is_own = torch.eye(14, dtype=torch.bool)
+    quads = (*(is_same & ~is_own).nonzero(as_tuple=True), *(~is_same).nonzero(as_tuple=True))
+    expected = CBMLLoss()(embeddings, labels, quads, ref_emb=older)
+    assert CBMLLoss()(embeddings, labels, **options).item() == pytest.approx(expected.item(), rel=1e-12)
+    with pytest.raises(InputError, match="both or neither"):
+        CBMLLoss()(embeddings, labels, **options | {"index": None})
+    with pytest.raises(InputError, match=r"have \(3, 14\) rows"):
+        CBMLLoss()(embeddings, labels, **options | {"index": index[:3]})
+
+
 def test_given_pairs_replace_the_labels():
     embeddings, labels = batch(6)
     pairs = labelled_pairs(embeddings, labels)

@@ -15,6 +15,7 @@ from tamis.losses.labelled_pairs import (
     labelled_pairs,
     log_one_plus_sum,
     mined,
+    of_different_rows,
     without_duplicates,
 )
 from tamis.losses.pair_loss import Normalize, refuse_normalize
@@ -204,8 +205,14 @@ class CBMLLoss(nn.Module):
         indices_tuple: IndicesTuple | None = None,
         ref_emb: Tensor | None = None,
         ref_labels: Tensor | None = None,
+        *,
+        index: Tensor | None = None,
+        ref_index: Tensor | None = None,
     ) -> Tensor:
         """Return the loss of a batch; arguments as for `labelled_pairs`.
+
+        ``index`` and ``ref_index``, (B,) and (M,) rows of the data set, leave out pairs of one row: of an
+        anchor and what a memory holds of the same sample.
 
         Anchors without hard pairs of both kinds count 0, and so do those without any: a batch of one class
         gives 0 with a gradient of zeros. References that contain an anchor's own row, such as a memory, are
@@ -215,7 +222,7 @@ class CBMLLoss(nn.Module):
             embeddings, labels, indices_tuple, ref_emb, ref_labels, normalize=self.normalize
         )
         terms = cbml_terms(
-            pairs,
+            of_different_rows(pairs, index, ref_index),
             growth=self.growth,
             positive=self.positive,
             negative=self.negative,

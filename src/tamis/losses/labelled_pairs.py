@@ -98,6 +98,32 @@ def labelled_pairs(
     return LabelledPairs(similarities, is_positive, ~is_same & is_pair)
 
 
+def of_different_rows(pairs: LabelledPairs, index: Tensor | None, ref_index: Tensor | None) -> LabelledPairs:
+    """Return the pairs of two rows of the data set: no sample with an older embedding of itself.
+
+    Parameters
+    ----------
+    pairs : LabelledPairs
+    index, ref_index : (B,) and (M,) integer tensor, optional
+        Rows of the data set; all pairs stay where neither is given.
+
+    Raises
+    ------
+    InputError
+        Only one of them is given, or another number than rows.
+    """
+    if index is None and ref_index is None:
+        return pairs
+    if index is None or ref_index is None:
+        raise InputError("index and ref_index name the same rows of the data set: give both or neither")
+    shape = len(index), len(ref_index)
+    if shape != pairs.similarities.shape:
+        raise InputError(f"index and ref_index have {shape} rows; expected {tuple(pairs.similarities.shape)}")
+    device = pairs.similarities.device
+    is_other = index.to(device)[:, None] != ref_index.to(device)[None, :]
+    return pairs._replace(is_positive=pairs.is_positive & is_other, is_negative=pairs.is_negative & is_other)
+
+
 class MinedPairs(NamedTuple):
     """What `mined` keeps.
 
