@@ -208,7 +208,7 @@ def _per_anchor(parts: Mapping[str, object], rows: Tensor) -> Tensor:
         assert isinstance(part, Mapping)
         kind, losses = part["reduction_type"], part["losses"]
         if kind == "element":
-            total = total.index_add(0, cast("Tensor", part["indices"]), losses.to(total.dtype))
+            total = total.index_add(0, cast("Tensor", part["indices"]), losses.flatten().to(total.dtype))
         elif not (kind == "already_reduced" and not isinstance(losses, Tensor) and losses == 0):
             raise InputError(
                 f"base gives a loss ({name!r}) of kind {kind!r}; expected one for each anchor, such as "
