@@ -164,7 +164,7 @@ class TLDR(Reducer):
             epochs=epochs,
             warmup_epochs=max(1, epochs // 10),
             batch_size=max(2, min(256, n_rows)),
-            rate=8.0,
+            rate=2.0,
             random_state=random_state,
             device=device,
         )
