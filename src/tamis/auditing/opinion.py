@@ -118,7 +118,7 @@ def _together(dataset: Dataset, evidence: Audit, opinion: Opinion, first: FirstO
     for name in [each for each in columns if each in issues.column_names]:
         place = issues.column_names.index(name)
         issues = issues.set_column(place, issues.schema.field(name), columns[name])
-    issues = _with_column(issues, opinion)
+    issues = with_scores(issues, opinion)
     summary = summarise(
         issues,
         first.rows,
@@ -134,7 +134,7 @@ def _together(dataset: Dataset, evidence: Audit, opinion: Opinion, first: FirstO
 
 def _unchanged(dataset: Dataset, evidence: Audit, opinion: Opinion, note: str) -> Audit:
     summary = replace(evidence.summary, notes=(*evidence.summary.notes, note))
-    issues = _with_column(evidence.issues, opinion)
+    issues = with_scores(evidence.issues, opinion)
     return replace(evidence, issues=issues, summary=summary, dataset=dataset, path=None)
 
 
@@ -198,11 +198,18 @@ def _alone(dataset: Dataset, opinion: Opinion) -> Audit:
             f"verdict means little. {note}"
         )
     summary = replace(found.summary, notes=(*found.summary.notes, note))
-    return replace(found, issues=_with_column(found.issues, opinion), summary=summary, dataset=dataset)
+    return replace(found, issues=with_scores(found.issues, opinion), summary=summary, dataset=dataset)
 
 
-def _with_column(issues: pa.Table, opinion: Opinion) -> pa.Table:
-    """Return the table with the method's scores, behind the other evidence; those of an earlier run go."""
+def with_scores(issues: pa.Table, opinion: Opinion) -> pa.Table:
+    """Return an issue table with the method's scores, behind the other evidence; those of an earlier run go.
+
+    Parameters
+    ----------
+    issues : pyarrow.Table
+    opinion : Opinion
+        Of the same rows.
+    """
     fixed = issue_schema(pa.string(), ()).names
     name = opinion.name
     if name in fixed or name in {"label_score_low", "label_score_high"}:

@@ -29,6 +29,7 @@ Examples:
   tamis audit reviews.csv --text body --label stars
   tamis audit --features X.npy --labels y.npy --out runs/x
   tamis audit reviews.csv --pred-probs P.npy
+  tamis audit people/ --task retrieval
   tamis audit answers.csv --item task_id --worker annotator
   tamis audit photos/ --zero-shot --encoder openai/clip-vit-base-patch32 --prompts prompts.json
 """
@@ -43,7 +44,7 @@ def run(
         str | None,
         typer.Option("--encoder", help="Name of the encoder, or a model folder.", show_default="built-in"),
     ] = None,
-    task: Annotated[str, typer.Option("--task", help="auto, classification or crowd.")] = "auto",
+    task: Annotated[str, typer.Option("--task", help="auto, classification, crowd or retrieval.")] = "auto",
     label: LabelOption = None,
     image: ImageOption = None,
     text: TextOption = None,

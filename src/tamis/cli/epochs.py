@@ -29,13 +29,15 @@ def epoch_line(record: Record) -> str:
     >>> epoch_line({"epoch": 3, "loss": 0.5, "kept": 0.8, "test_accuracy": 0.9, "samples_per_second": 1200.0})
     'epoch 3  loss 0.5000  kept 80.0 %  test 90.0 %  1,200 samples/s'
     """
+    from tamis.reporting.curves import reached
+
     parts = [f"epoch {record.get('epoch')}", f"loss {_number(record.get('loss'))}"]
     if isinstance(kept := record.get("kept"), float):
         parts.append(f"kept {100 * kept:.1f} %")
     parts += [
         f"{name} {100 * value:.1f} %"
         for name in ("training", "validation", "test")
-        if isinstance(value := record.get(f"{name}_accuracy"), float)
+        if (value := reached(record, name)) is not None
     ]
     if isinstance(speed := record.get("samples_per_second"), float):
         parts.append(f"{speed:,.0f} samples/s")

@@ -11,6 +11,8 @@ from tamis.cli.screen import Column, Json, Screen
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import pyarrow as pa
+
     from tamis.auditing import Audit
     from tamis.issues.summary import AuditSummary
     from tamis.types import Estimate
@@ -30,6 +32,7 @@ def print_findings(screen: Screen, audit: Audit, n_worst: int) -> None:
     if issues:
         listed = ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in issues.items())
         screen.line(f"\nOther issues (rows): {listed}")
+    _print_hints(screen, audit)
     if audit.summary.notes:
         screen.line("\nNotes")
         for note in audit.summary.notes:
@@ -39,6 +42,18 @@ def print_findings(screen: Screen, audit: Audit, n_worst: int) -> None:
         screen.line(f"Report  {audit.path / 'report.html'}")
         screen.line(f"Table   {audit.path / 'issues.parquet'}")
         screen.line(f"Next    {next_command(audit)}")
+
+
+def _print_hints(screen: Screen, audit: Audit) -> None:
+    if audit.merges is None or audit.splits is None:
+        return
+    one, two = n_likely(audit.merges), n_likely(audit.splits)
+    screen.line(f"\nIdentities: {one:,} pairs are perhaps one, {two:,} identities are perhaps two")
+
+
+def n_likely(table: pa.Table | None) -> int | None:
+    """Return how many rows of ``merges`` or ``splits`` are likely; None without the table."""
+    return None if table is None else int(table["is_likely"].to_numpy().sum())
 
 
 def _headline(summary: AuditSummary) -> list[str]:
@@ -114,6 +129,8 @@ def findings_json(audit: Audit, command: str, n_worst: int) -> dict[str, Json]:
         "precision_at": {str(k): _estimate(value) for k, value in summary.precision_at.items()},
         "issue_counts": dict(summary.issue_counts),
         "not_assessed": dict(summary.not_assessed),
+        "n_merges": n_likely(audit.merges),
+        "n_splits": n_likely(audit.splits),
         "worst": [{name: _json(row.get(name)) for name in shown_columns} for row in worst],
         "notes": list(summary.notes),
         "seconds": _numbers(summary.timings),

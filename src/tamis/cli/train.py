@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,16 +27,13 @@ from tamis.cli.options import (
 from tamis.cli.processes import is_helper, silent_helper
 from tamis.errors import InputError
 
-if TYPE_CHECKING:
-    from tamis.cli.screen import Json, Screen
-    from tamis.training import TrainedModel
-
 EXAMPLES = """\b
 Examples:
   tamis train photos/ --method elr
   tamis train reviews.csv --method gce --param q=0.5 --epochs 20
   tamis train photos/ --method dividemix --initial-selection audit --validation 0.1
   tamis train --features X.npy --labels y.npy --method bare --test test.npz
+  tamis train products/ --task retrieval --loss contrastive --memory 8192 --selector prism_vmf
 """
 
 
@@ -45,6 +41,25 @@ def run(
     source: SourceArgument = None,
     method: Annotated[
         str | None, typer.Option("--method", help="Name of the method; `tamis methods` lists all.")
+    ] = None,
+    task: Annotated[
+        Literal["auto", "classification", "retrieval"],
+        typer.Option("--task", help="What to train: classes, or embeddings for retrieval."),
+    ] = "auto",
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            "--loss",
+            help="For retrieval: contrastive, multi_similarity, soft_triple, proxy_anchor or proxy_nca.",
+        ),
+    ] = None,
+    memory: Annotated[
+        int | None,
+        typer.Option("--memory", help="For retrieval: how many past embeddings a pair loss compares with."),
+    ] = None,
+    selector: Annotated[
+        str | None,
+        typer.Option("--selector", help="For retrieval: none, prism_average or prism_vmf."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -153,7 +168,7 @@ def run(
     limit_print: LimitPrintOption = 10,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a classifier on labels that are partly wrong, and hear what it thinks of each of them.
+    """Train a classifier, or embeddings, on labels that are partly wrong, and hear what it thinks of each.
 
     Writes a run folder: model.safetensors, issues.parquet and report.html (as an audit does), metrics.jsonl,
     curves.png, run.json. Killed, it goes on where it stood when the same command is run again.
@@ -162,12 +177,19 @@ def run(
     columns["format"] = format_
     options = {name: value for name, value in columns.items() if value is not None}
     _check_combination(source, features, labels, options)
+    composed = {"loss": loss, "memory": memory, "selector": selector}
+    params = assignments("--param", param) | {
+        name: value for name, value in composed.items() if value is not None
+    }
+    if method is None and (task == "retrieval" or any(value is not None for value in composed.values())):
+        method = "metric"
     if method is None:
         raise InputError("--method is missing; `tamis methods` lists all, for example --method elr")
 
     wanted: dict[str, object] = {
         "method": method,
-        "params": assignments("--param", param),
+        "params": params,
+        "task": task,
         "backbone": backbone,
         "backbone_options": assignments("--backbone-option", backbone_option),
         "epochs": epochs,
@@ -205,6 +227,7 @@ def _train(
     as_json: bool,
 ) -> None:
     from tamis.cli.screen import Screen
+    from tamis.cli.trained import print_trained
     from tamis.data.array_files import load_array
     from tamis.training import train
 
@@ -216,7 +239,7 @@ def _train(
         **wanted,  # type: ignore[arg-type]  # the options of this command, by their own types
     )
     if not is_helper():
-        _print(Screen(as_json=as_json), trained, limit_print)
+        print_trained(Screen(as_json=as_json), trained, limit_print)
 
 
 def _default_run(name: str, method: str) -> Path:
@@ -235,44 +258,3 @@ def _check_combination(
     if source is None and options:
         listed = ", ".join(f"--{name}" for name in options)
         raise InputError(f"{listed} tell of SOURCE, and there is none")
-
-
-def next_command(trained: TrainedModel) -> str:
-    """Return the command to run after a training."""
-    return f"tamis predict {shlex.quote(str(trained.path))} DATA --to predictions.csv"
-
-
-def _print(screen: Screen, trained: TrainedModel, n_worst: int) -> None:
-    """Print how the training went, then the verdict on the labels."""
-    from tamis.cli.findings import findings_json, print_findings
-
-    screen.line(_headline(trained))
-    found: dict[str, Json] = {}
-    if trained.verdict is not None:
-        print_findings(screen, trained.verdict, n_worst)
-        found = findings_json(trained.verdict, "train", n_worst)
-    screen.line(f"Model   {trained.path}/model.safetensors")
-    screen.line(f"        {next_command(trained)}")
-    last = dict((trained.history or [{}])[-1])
-    screen.result(
-        found
-        | {
-            "command": "train",
-            "method": trained.spec.method,
-            "backbone": trained.spec.backbone,
-            "model": f"{trained.path}/model.safetensors",
-            "last_epoch": last,
-            "next_predict": next_command(trained),
-        }
-    )
-
-
-def _headline(trained: TrainedModel) -> str:
-    history = trained.history or []
-    parts = [f"{trained.spec.method} on {trained.spec.backbone}, {len(history)} epochs"]
-    last = history[-1] if history else {}
-    for name in ("validation", "test"):
-        value = last.get(f"{name}_accuracy")
-        if isinstance(value, float):
-            parts.append(f"{name} accuracy {value:.1%}")
-    return ", ".join(parts) + "."

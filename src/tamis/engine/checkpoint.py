@@ -85,3 +85,8 @@ def restore_optimizer(
         for g in facts["groups"]
     ]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with ``prefix``, under their names without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

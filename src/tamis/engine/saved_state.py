@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from tamis.engine.checkpoint import flat_optimizer, read_checkpoint, restore_optimizer, write_checkpoint
+from tamis.engine.checkpoint import (
+    below,
+    flat_optimizer,
+    read_checkpoint,
+    restore_optimizer,
+    write_checkpoint,
+)
 from tamis.errors import RunError
 from tamis.methods.base import Method
 from tamis.methods.batches import Pass, Stream
@@ -88,13 +94,13 @@ class SavedState:
             raise RunError(
                 f"{path} belongs to a run with other data or settings; choose another folder or remove it"
             )
-        training.method.load_state_dict(_below("method/", tensors))
-        training.plugins.load_state_dict(_below("plugins/", tensors))
+        training.method.load_state_dict(below("method/", tensors))
+        training.plugins.load_state_dict(below("plugins/", tensors))
         for name, optimizer in training.optimizers.items():
             restore_optimizer(f"optimizers/{name}", optimizer, tensors, facts["optimizers"][name])
         training.fabric.strategy.precision.load_state_dict(facts.get("precision", {}))
         device = training.fabric.device
-        training.sums = {name: value.to(device) for name, value in _below("sums/", tensors).items()}
+        training.sums = {name: value.to(device) for name, value in below("sums/", tensors).items()}
         training.epoch, training.step = facts["epoch"], facts["step"]
         training.pass_number, training.position = facts["pass_number"], facts["position"]
         training.best = facts["best"]
@@ -125,7 +131,3 @@ def _plan(described: list[dict[str, Any]], tensors: dict[str, Tensor], device: t
         }
         plan.append(Pass(streams, part["name"], part["n_steps"]))
     return plan
-
-
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

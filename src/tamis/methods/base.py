@@ -39,16 +39,20 @@ class Verdict(NamedTuple):
     clean_scores : (n,) float tensor
         Any monotone scale, higher = label more probably right. NaN where a row has no label.
     beliefs : (n, K) float tensor
-        Probability of every class; rows sum to 1.
+        Probability of every class; rows sum to 1. (n, 0) of a method that compares samples: it knows no
+        probabilities, and K may be large.
+    best : (n,) int64 tensor, optional
+        The most probable class, where that does not follow from ``beliefs``.
     """
 
     clean_scores: Tensor
     beliefs: Tensor
+    best: Tensor | None = None
 
     @property
     def suggested(self) -> Tensor:
         """The most probable class of every row, (n,) int64."""
-        return self.beliefs.argmax(dim=1)
+        return self.beliefs.argmax(dim=1) if self.best is None else self.best
 
 
 class Method(nn.Module):

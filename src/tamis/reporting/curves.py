@@ -18,11 +18,27 @@ if TYPE_CHECKING:
 History: TypeAlias = Sequence[Mapping[str, float | int | str | None]]
 """One record an epoch, as in ``metrics.jsonl``."""
 
-_ACCURACIES = (
-    ("test_accuracy", "test", "-"),
-    ("validation_accuracy", "validation (given labels)", "--"),
-    ("training_accuracy", "training (given labels)", ":"),
+_PARTS = (
+    ("test", "test", "-"),
+    ("validation", "validation (given labels)", "--"),
+    ("training", "training (given labels)", ":"),
 )
+_MEASURES = {"accuracy": "accuracy", "precision_at_1": "P@1"}
+
+
+def reached(record: Mapping[str, float | int | str | None], part: str) -> float | None:
+    """Return the accuracy, or of embeddings the precision at 1, that an epoch has on a part of the data.
+
+    Examples
+    --------
+    >>> reached({"epoch": 1, "test_precision_at_1": 0.5}, "test")
+    0.5
+    """
+    for measure in _MEASURES:
+        value = record.get(f"{part}_{measure}")
+        if isinstance(value, int | float):
+            return float(value)
+    return None
 
 
 @dataclass(frozen=True)
@@ -60,8 +76,9 @@ def curves_of(section: TrainingSection) -> Curves:
     for old, new in zip(LIGHT, DARK, strict=True):
         dark = dark.replace(old, new)
     last = history[-1]
-    said = [f"{name} {last[key]:.1%}" for key, name, _ in _ACCURACIES if isinstance(last.get(key), float)]
-    alt = f"Loss and accuracy over {len(history)} epochs; at the last: {', '.join(said) or 'no accuracy'}."
+    said = [f"{name} {value:.1%}" for part, name, _ in _PARTS if (value := reached(last, part)) is not None]
+    reached_last = ", ".join(said) or "nothing measured"
+    alt = f"Loss and {_measure(history)} over {len(history)} epochs; at the last: {reached_last}."
     return Curves(section.facts, svg_uri(light), svg_uri(dark), alt)
 
 
@@ -72,7 +89,8 @@ def write_curves(path: Path, history: History) -> None:
     ----------
     path : Path
     history : sequence of mapping
-        Records with ``epoch``, ``loss`` and, where they were measured, ``<part>_accuracy``.
+        Records with ``epoch``, ``loss`` and, where they were measured, ``<part>_accuracy`` or
+        ``<part>_precision_at_1``.
     """
     with atomic_path(path) as temporary:
         _figure(history).savefig(temporary, dpi=120, facecolor="white", metadata={"Software": None})
@@ -96,12 +114,12 @@ def _figure(history: History) -> Figure:
     figure = Figure(figsize=(7.6, 2.9))
     left = figure.add_axes((0.085, 0.16, 0.37, 0.76))
     right = figure.add_axes((0.575, 0.16, 0.405, 0.76))
-    _line(left, history, "loss", "loss", "-", LIGHT.ink)
+    _line(left, [(record, record.get("loss")) for record in history], "loss", "-", LIGHT.ink)
     left.set_ylabel("loss", color=LIGHT.ink)
-    for key, name, style in _ACCURACIES:
-        colour = LIGHT.wrong if key == "training_accuracy" else LIGHT.ink
-        _line(right, history, key, name, style, colour)
-    right.set_ylabel("accuracy", color=LIGHT.ink)
+    for part, name, style in _PARTS:
+        colour = LIGHT.wrong if part == "training" else LIGHT.ink
+        _line(right, [(record, reached(record, part)) for record in history], name, style, colour)
+    right.set_ylabel(_measure(history), color=LIGHT.ink)
     right.yaxis.set_major_formatter(PercentFormatter(1.0))
     if right.get_lines():
         right.legend(frameon=False, labelcolor=LIGHT.ink, fontsize=8)
@@ -110,11 +128,24 @@ def _figure(history: History) -> Figure:
     return figure
 
 
-def _line(axes: Axes, history: History, key: str, name: str, style: str, colour: str) -> None:
+def _measure(history: History) -> str:
+    """Return the name of what was measured."""
+    keys = {key for record in history for key in record}
+    found = (name for measure, name in _MEASURES.items() if any(key.endswith(f"_{measure}") for key in keys))
+    return next(found, "accuracy")
+
+
+def _line(
+    axes: Axes,
+    values: Sequence[tuple[Mapping[str, float | int | str | None], float | int | str | None]],
+    name: str,
+    style: str,
+    colour: str,
+) -> None:
     points = [
         (float(record["epoch"] or 0), float(value))
-        for record in history
-        if isinstance(value := record.get(key), int | float)
+        for record, value in values
+        if isinstance(value, int | float)
     ]
     if points:
         epochs, values = zip(*points, strict=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from tamis.issues.schema import issue_schema
+from tamis.reporting.identities import member_views
 from tamis.reporting.samples import SampleReader, SampleView, column_values, flagged_rows
 from tamis.reporting.wording import Shown, percent, shown
 from tamis.types import IntArray
@@ -54,6 +55,8 @@ class Card:
     agreement : Shown
         How many of all neighbours carry the suggested label and how many the given one.
     evidence : tuple of (name, value)
+    group : tuple of SampleView
+        Of an audit of identities: members of the given identity, those that fit best.
     """
 
     place: int
@@ -65,6 +68,7 @@ class Card:
     neighbors: tuple[NeighborView, ...]
     agreement: str
     evidence: tuple[tuple[str, str], ...]
+    group: tuple[SampleView, ...] = ()
 
 
 def worst_rows(issues: pa.Table, n: int) -> list[int]:
@@ -77,7 +81,13 @@ def worst_rows(issues: pa.Table, n: int) -> list[int]:
 
 
 def build_cards(
-    reader: SampleReader, issues: pa.Table, neighbors: IntArray | None, n: int, *, calibrated: bool
+    reader: SampleReader,
+    issues: pa.Table,
+    neighbors: IntArray | None,
+    n: int,
+    *,
+    calibrated: bool,
+    has_groups: bool = False,
 ) -> tuple[Card, ...]:
     """Return the cards of the ``n`` worst labels.
 
@@ -91,6 +101,8 @@ def build_cards(
         Cards at most.
     calibrated : bool
         Whether label scores may be read as probabilities.
+    has_groups : bool
+        Whether the other members of the given class belong on the card.
     """
     rows = worst_rows(issues, n)
     near = {row: _valid(neighbors, row) for row in rows}
@@ -106,6 +118,8 @@ def build_cards(
     large = reader.read(rows, "large")
     small = reader.read([each for some in chosen.values() for each in some], "small")
     names = evidence_names(issues.schema)
+    given = list(dict.fromkeys(verdict["given_label"] for verdict in worst)) if has_groups else []
+    groups = member_views(reader, issues, given)
     return tuple(
         Card(
             place=place,
@@ -117,6 +131,7 @@ def build_cards(
             neighbors=tuple(NeighborView(small[each], _role(labels[each], verdict)) for each in chosen[row]),
             agreement=_agreement([labels[each] for each in near[row]], verdict),
             evidence=_evidence(verdict, names),
+            group=groups.get(verdict["given_label"], ()),
         )
         for place, (row, verdict) in enumerate(zip(rows, worst, strict=True), start=1)
     )

@@ -17,6 +17,7 @@ from tamis.errors import InputError
 from tamis.issues.schema import issue_schema
 from tamis.issues.summary import AuditSummary
 from tamis.reporting.curves import TrainingSection
+from tamis.reporting.identities import Identities
 from tamis.reporting.view import Page, build_page
 from tamis.runs import write_text
 from tamis.types import IntArray
@@ -35,6 +36,7 @@ def write_report(
     random_state: int | None = None,
     annotators: pa.Table | None = None,
     training: TrainingSection | None = None,
+    identities: Identities | None = None,
 ) -> None:
     """Write the report of an audit as one HTML file that can be read offline.
 
@@ -65,6 +67,8 @@ def write_report(
         Of a crowd audit: worker, n_answers, quality.
     training : TrainingSection or None
         Of the run of a training: its method, its settings and its curves.
+    identities : Identities or None
+        Of an audit of identities: pairs that may be one, and those that may be two.
 
     Raises
     ------
@@ -97,6 +101,7 @@ def write_report(
         random_state=random_state,
         annotators=annotators,
         training=training,
+        identities=identities,
     )
     write_text(path, _render(page))
 

@@ -14,6 +14,7 @@ from tamis.issues.summary import AuditSummary
 from tamis.reporting.annotators import AnnotatorRow, annotator_rows
 from tamis.reporting.curves import Curves, TrainingSection, curves_of
 from tamis.reporting.gallery import Card, build_cards
+from tamis.reporting.identities import Identities, IdentityHints, identity_hints
 from tamis.reporting.other_issues import IssueSection, issue_sections
 from tamis.reporting.plots import ScoreBin, histogram_uris, score_bins
 from tamis.reporting.samples import SampleReader, column_values
@@ -96,6 +97,7 @@ class Page:
     annotators: tuple[AnnotatorRow, ...] = ()
     n_annotators: int = 0
     training: Curves | None = None
+    identities: IdentityHints | None = None
 
 
 def build_page(
@@ -110,11 +112,13 @@ def build_page(
     random_state: int | None,
     annotators: pa.Table | None = None,
     training: TrainingSection | None = None,
+    identities: Identities | None = None,
 ) -> Page:
     """Return the page of an audit; the arguments are those of `write_report`."""
     reader = SampleReader(issues, dataset)
     calibrated = summary.expected_wrong is not None
     headline, interval = _headline(summary)
+    hints = identity_hints(reader, issues, identities or Identities())
     return Page(
         source=shown(source or "unnamed data", 120),
         headline=headline,
@@ -124,7 +128,9 @@ def build_page(
         calibrated=calibrated,
         has_pictures=reader.has_pictures,
         has_texts=reader.has_texts,
-        cards=build_cards(reader, issues, neighbors, n_examples, calibrated=calibrated),
+        cards=build_cards(
+            reader, issues, neighbors, n_examples, calibrated=calibrated, has_groups=hints is not None
+        ),
         n_flagged=summary.n_flagged,
         cuts=_cuts(summary),
         classes=class_rows(summary),
@@ -138,6 +144,7 @@ def build_page(
         annotators=annotator_rows(annotators),
         n_annotators=0 if annotators is None else annotators.num_rows,
         training=None if training is None else curves_of(training),
+        identities=hints,
     )
 
 

@@ -19,7 +19,7 @@ from tamis.methods import Material, Method
 from tamis.runs import versions
 from tamis.training.choosing import kind_of_network
 from tamis.training.identity import described_plugin, digest_of, run_key
-from tamis.training.judging import judged, opinion_of
+from tamis.training.judging import judged, judged_by_embeddings, opinion_of
 from tamis.training.knowledge import Knowledge
 from tamis.training.model import TrainedModel
 from tamis.training.preparing import evaluation_of, frozen_features, has_features, prepare
@@ -68,7 +68,7 @@ class Job:
             backbone=self.prepared.backbone,
             backbone_options=self.prepared.backbone_options,
             n_samples=len(self.prepared.rows),
-            class_names=dataset.class_names,
+            class_names=self.prepared.class_names,
             form=self.prepared.form,
             encoder=self.source.encoder,
             flip=wishes.flip,
@@ -83,6 +83,7 @@ class Job:
             device=str(self.device),
             encoder=wishes.encoder,
             prompts=wishes.prompts,
+            task=wishes.task,
             turn=self.fabric.rank_zero_first,
         )
         self.key = self._key()
@@ -103,8 +104,8 @@ class Job:
         model = TrainedModel(
             self.spec,
             training.method,
-            verdict=self._judged(opinion),
-            beliefs=opinion.beliefs,
+            verdict=self._judged(opinion, training),
+            beliefs=None if self.is_retrieval else opinion.beliefs,
             scores=opinion.clean_scores,
             history=history,
             path=self.folder,
@@ -113,6 +114,11 @@ class Job:
         if is_writer:
             write_results(model, self._folder, self._description(), training.best)
         return model
+
+    @property
+    def is_retrieval(self) -> bool:
+        """Whether embeddings are trained, not classes."""
+        return self.wishes.task == "retrieval"
 
     @property
     def _folder(self) -> Path:
@@ -139,8 +145,9 @@ class Job:
         selected = self.knowledge.selection(self.wishes.initial_selection)
         return Material(
             labels,
-            len(self.spec.class_names),
+            len(self.prepared.classes),
             seed=self.wishes.random_state,
+            batch_size=self.recipe.batch_size,
             selected=None
             if selected is None
             else torch.from_numpy(selected[self.prepared.rows]).to(self.device),
@@ -170,7 +177,7 @@ class Job:
 
     def _evaluations(self) -> dict[str, Evaluation]:
         prepared = self.prepared
-        found = {"training": self._watched()}
+        found = {} if self.is_retrieval else {"training": self._watched()}
         if len(prepared.held):
             held = prepared.held
             found["validation"] = Evaluation(
@@ -186,7 +193,10 @@ class Job:
         some = rows[:: max(1, len(rows) // _WATCHED)][:_WATCHED]
         return Evaluation(self.prepared.chosen(some, self.device), self.prepared.labels(some, self.device))
 
-    def _judged(self, opinion: Opinion) -> Audit | None:
+    def _judged(self, opinion: Opinion, training: Training) -> Audit | None:
+        if self.is_retrieval:
+            # Every process takes part in the embedding of the rows.
+            return replace(judged_by_embeddings(training, self.prepared, opinion), path=self.folder)
         if self.fabric.global_rank > 0:
             return None
         knowledge = None if self.wishes.audit is False else self.knowledge

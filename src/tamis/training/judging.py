@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from tamis.auditing import Audit
-from tamis.auditing.opinion import Opinion, with_opinion
+from tamis.auditing import Audit, audit
+from tamis.auditing.opinion import Opinion, with_opinion, with_scores
 from tamis.engine import Training, predicted
 from tamis.errors import RunError, TamisError
 from tamis.reporting.wording import counted
 from tamis.training.knowledge import Knowledge
 from tamis.training.preparing import Prepared
+from tamis.types import FloatArray
 
 
 def opinion_of(training: Training, prepared: Prepared, name: str) -> Opinion:
@@ -28,9 +29,12 @@ def opinion_of(training: Training, prepared: Prepared, name: str) -> Opinion:
     """
     n, n_classes = len(prepared.source.dataset), training.material.n_classes
     device = training.fabric.device
-    beliefs = np.full((n, n_classes), 1 / n_classes, dtype=np.float32)
     scores = np.full(n, np.nan)
     verdict = training.verdict()
+    if not verdict.beliefs.shape[1]:
+        scores[prepared.rows] = verdict.clean_scores.double().cpu().numpy()
+        return Opinion(name, np.zeros((n, 0), dtype=np.float32), scores)
+    beliefs = np.full((n, n_classes), 1 / n_classes, dtype=np.float32)
     if not bool(torch.isfinite(verdict.beliefs).all()):
         raise RunError(
             "the trained network answers with NaN: training has diverged at its end. Lower the learning "
@@ -75,3 +79,41 @@ def judged(prepared: Prepared, opinion: Opinion, knowledge: Knowledge | None) ->
         notes.append(f"{counted(len(unreadable), 'row')} could not be read, and not be trained on.")
     summary = replace(found.summary, notes=(*found.summary.notes, *notes))
     return replace(found, summary=summary, dataset=dataset)
+
+
+def judged_by_embeddings(training: Training, prepared: Prepared, opinion: Opinion) -> Audit:
+    """Return the audit of the identities in the embeddings that were trained on them.
+
+    Raises
+    ------
+    RunError
+        The embeddings are not finite.
+    """
+    embeddings = _embeddings(training, prepared)
+    dataset = replace(prepared.source.dataset, problems=dict(prepared.source.unreadable))
+    found = audit(replace(dataset, features={"embedding": embeddings}), task="retrieval")
+    note = (
+        f"The labels were judged in the embeddings of {opinion.name}, which was trained on them: what it has "
+        "learned by heart counts as right, so that fewer labels are found than are wrong."
+    )
+    summary = replace(found.summary, notes=(*found.summary.notes, note))
+    issues = with_scores(found.issues, opinion)
+    return replace(found, issues=issues, summary=summary, dataset=dataset)
+
+
+def _embeddings(training: Training, prepared: Prepared) -> FloatArray:
+    """Return the embedding of every row of the data set, (n, d) float32; zeros where it cannot be read."""
+    source, training_set = prepared.source, training.scan
+    rows = [block.outputs.features for block in training_set.blocks()]
+    if not all(bool(torch.isfinite(part).all()) for part in rows):
+        raise RunError(
+            "the trained network's embeddings are not finite: training has diverged at its end. Lower the "
+            f"learning rate (now {training.recipe.lr:g}), set clip_norm, or look for huge values in the data"
+        )
+    found = np.zeros((len(source.dataset), rows[0].shape[1]), dtype=np.float32)
+    found[prepared.rows] = torch.cat(rows).cpu().numpy()
+    if len(prepared.held):
+        examples = prepared.chosen(prepared.held, training.fabric.device)
+        blocks = predicted(training.method, examples, training.feeder, training.fabric.autocast)
+        found[prepared.held] = torch.cat([block.features for block in blocks]).cpu().numpy()
+    return found

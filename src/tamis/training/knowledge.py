@@ -38,6 +38,8 @@ class Knowledge:
     encoder : None, str, Encoder or callable
     prompts : path or Prompts, optional
         Of the classes, for the selection "clipcleaner".
+    task : {"classification", "retrieval"}
+        Of the audit.
     turn : callable
         Returns a context in which the first of several processes goes before the others.
     """
@@ -51,6 +53,7 @@ class Knowledge:
         device: str,
         encoder: object,
         prompts: object = None,
+        task: str = "classification",
         turn: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._source = source
@@ -59,6 +62,7 @@ class Knowledge:
         self._device = device
         self._encoder = encoder
         self._prompts = prompts
+        self._task = task
         self._turn = turn
         self._failure: TamisError | None = None
         if given is not None and given.issues.num_rows != len(source.dataset):
@@ -102,9 +106,10 @@ class Knowledge:
     def _made(self, *, zero_shot: bool = False) -> Audit:
         source = self._source
         if not zero_shot and source.features is not None and source.encoder is None:
-            return audit(source.dataset, out=self._folder)
+            return audit(source.dataset, task=self._task, out=self._folder)
         return audit(
             source.dataset,
+            task=self._task,
             encoder=self._encoder,  # type: ignore[arg-type]  # checked by the audit
             device=self._device,
             zero_shot=zero_shot,

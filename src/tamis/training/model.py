@@ -20,7 +20,7 @@ from tamis.auditing import Audit
 from tamis.backbones import Outputs
 from tamis.data import Dataset, read_unlabelled
 from tamis.engine import Feeder, make_fabric, predicted
-from tamis.engine.checkpoint import read_checkpoint, write_checkpoint
+from tamis.engine.checkpoint import below, read_checkpoint, write_checkpoint
 from tamis.engine.records import Record
 from tamis.engine.saved_state import BEST
 from tamis.errors import InputError, RunError, TamisWarning
@@ -70,7 +70,7 @@ class TrainedModel:
         The verdict on every training label: the audit's evidence and the method's. None in a model that was
         saved without its run.
     beliefs : (n, K) float32 array or None
-        Class probabilities the method holds for every row of its training data.
+        Class probabilities the method holds for every row of its training data; None of embeddings.
     history : list of dict
         One record an epoch.
     path : Path or None
@@ -117,10 +117,23 @@ class TrainedModel:
         return self.scores
 
     def suggested_labels(self) -> npt.NDArray[np.generic]:
-        """Return the class the method itself holds for most probable, for every row of the training data."""
+        """Return the class the method itself holds for most probable, for every row of the training data.
+
+        Of a retrieval model: the class of the issue table.
+        """
+        if self.spec.task == "retrieval":
+            return np.asarray(self.issues.column("suggested_label").to_pylist())
         if self.beliefs is None:
             raise InputError("this model was saved without the verdict of its run; load the run folder")
         return self._names(self.beliefs)
+
+    def check_classifies(self) -> None:
+        """Raise `InputError` if this model predicts no classes."""
+        if self.spec.task == "retrieval":
+            raise InputError(
+                f"{self.spec.method} trains embeddings and predicts no classes: embed the data and look for "
+                "the nearest samples (`tamis embed`, or model.embed)"
+            )
 
     def predict(self, data: object) -> npt.NDArray[np.generic]:
         """Return the most probable class of every row, (m,), as the labels were given.
@@ -139,11 +152,12 @@ class TrainedModel:
 
         Rows that cannot be read are NaN, and a warning counts them.
         """
+        self.check_classifies()
         said = self.said_of(read_unlabelled(data))
         return _joined((block.logits.softmax(dim=1) for block in said.blocks), said.unreadable)
 
     def embed(self, data: object) -> FloatArray:
-        """Return what the last layer sees of every row, (m, D) float32; NaN where it cannot be read."""
+        """Return features, (m, D) float32: what the last layer sees; of retrieval models its unit output."""
         said = self.said_of(read_unlabelled(data))
         return _joined((block.features for block in said.blocks), said.unreadable)
 
@@ -223,7 +237,7 @@ class TrainedModel:
         scales = {name: tensors[f"form/{name}"] for name in ("mean", "std") if f"form/{name}" in tensors}
         spec = ModelSpec.from_json(facts["model"], scales)
         spec = with_kept(spec, file.parent)
-        state_dict = _below("method/", tensors)
+        state_dict = below("method/", tensors)
         if weights == "best":
             best = place / "checkpoints" / BEST
             if not best.exists():
@@ -256,7 +270,8 @@ class TrainedModel:
             self.verdict = Audit.load(folder)
             lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
             self.history = [json.loads(line) for line in lines]
-            self.beliefs = np.load(folder / "beliefs.npy", allow_pickle=False)
+            if (folder / "beliefs.npy").exists():
+                self.beliefs = np.load(folder / "beliefs.npy", allow_pickle=False)
             self.scores = pq.read_table(folder / "clean_scores.parquet")["clean_score"].to_numpy()
 
     def said_of(self, dataset: Dataset) -> Said:
@@ -281,7 +296,3 @@ def _joined(blocks: Iterable[torch.Tensor], unreadable: Mapping[int, str]) -> Fl
         message = f"{len(unreadable):,} of {len(found):,} rows cannot be read, the first is row {row}: "
         warnings.warn(message + unreadable[row], TamisWarning, stacklevel=3)
     return found
-
-
-def _below(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

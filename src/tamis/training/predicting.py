@@ -42,6 +42,7 @@ def predictions(model: TrainedModel, dataset: Dataset, *, probabilities: bool = 
         ``id``, ``predicted_label``, ``probability``, and ``reason`` where a row could not be read; the first
         two are null there.
     """
+    model.check_classifies()
     said = model.said_of(dataset)
     probs = _joined([block.logits.softmax(dim=1) for block in said.blocks])
     reasons = [said.unreadable.get(row) for row in range(len(probs))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +22,7 @@ from tamis.training.inputs import (
 )
 from tamis.training.settings import Value
 from tamis.training.source import Source, as_dataset, choose_source
-from tamis.training.splitting import held_out
+from tamis.training.splitting import held_out, held_out_classes
 from tamis.training.wishes import Wishes
 from tamis.types import IntArray
 
@@ -37,6 +38,8 @@ class Prepared:
         Of every row of the data set.
     rows, held : (m,) int64 arrays
         Rows to train on, and those held out.
+    classes : (K,) int64 array
+        Codes of the classes that are trained, in the order of the network's outputs.
     form : InputForm
     backbone : str
     backbone_options : dict
@@ -46,6 +49,7 @@ class Prepared:
     examples: Examples
     rows: IntArray
     held: IntArray
+    classes: IntArray
     form: InputForm
     backbone: str
     backbone_options: dict[str, Value]
@@ -57,8 +61,18 @@ class Prepared:
         return ChosenExamples(self.examples, torch.from_numpy(rows).to(device))
 
     def labels(self, rows: IntArray, device: torch.device) -> torch.Tensor:
-        """Return the label codes of some rows, (m,) int64."""
-        return torch.from_numpy(self.source.labels[rows]).to(device)
+        """Return the label codes of some rows, (m,) int64: places in `classes`, and K for any other class."""
+        codes = self.source.labels[rows]
+        places = np.full(self.source.dataset.n_classes + 1, len(self.classes), dtype=np.int64)
+        places[self.classes] = np.arange(len(self.classes))
+        places[-1] = -1  # no label
+        return torch.from_numpy(places[codes]).to(device)
+
+    @property
+    def class_names(self) -> tuple[str | int, ...]:
+        """Names of the classes that are trained."""
+        names = self.source.dataset.class_names
+        return tuple(names[code] for code in self.classes)
 
 
 def prepare(wishes: Wishes, dataset: Dataset, device: torch.device) -> Prepared:
@@ -70,20 +84,27 @@ def prepare(wishes: Wishes, dataset: Dataset, device: torch.device) -> Prepared:
         The data cannot be trained on, or not with this method and backbone.
     """
     network = choose_network(wishes, dataset, device)
+    is_retrieval = wishes.task == "retrieval"
+    split = held_out_classes if is_retrieval else held_out
     source = choose_source(dataset, network.kind, encoder=wishes.encoder, device=str(device))
     if source.features is None:
         form = network.form_of(source)
         found = gather(source, form, device, wishes.memory_budget)
         source = replace(source, unreadable={**source.unreadable, **found.unreadable})
         _check_classes(source)
-        rows, held = held_out(source, wishes.validation)
+        rows, held = split(source, wishes.validation)
     else:
         _check_classes(source)
-        rows, held = held_out(source, wishes.validation)
+        rows, held = split(source, wishes.validation)
         form = features_form(source.features, rows)
         found = gather_features(source.features, form, device)
     name, options = network.settled(form, len(rows))
-    return Prepared(source, found.examples, rows, held, form, name, options)
+    classes = np.arange(dataset.n_classes)
+    if is_retrieval:
+        # Without the classes that are held out whole.
+        classes = np.unique(source.labels[rows])
+        classes = classes[classes >= 0]
+    return Prepared(source, found.examples, rows, held, classes, form, name, options)
 
 
 def gather(
@@ -127,7 +148,8 @@ def evaluation_of(test: object, prepared: Prepared, wishes: Wishes, device: torc
     Raises
     ------
     InputError
-        They have other classes or another form than the training data, or no labels.
+        They have another form than the training data or no labels, or, where classes are to be predicted,
+        other classes.
     """
     names = prepared.source.dataset.class_names
     dataset = _test_data(test, wishes)
@@ -138,6 +160,16 @@ def evaluation_of(test: object, prepared: Prepared, wishes: Wishes, device: torc
     except InputError as error:
         raise InputError(f"test: {error}") from error
     source = replace(source, unreadable={**source.unreadable, **found.unreadable})
+    labels = source.labels.copy() if wishes.task == "retrieval" else _trained_codes(source, names)
+    labels[list(source.unreadable)] = -1
+    if not (labels >= 0).any():
+        raise InputError("test has no row with a label that can be read")
+    return Evaluation(found.examples, torch.from_numpy(labels).to(device))
+
+
+def _trained_codes(source: Source, names: Sequence[str | int]) -> IntArray:
+    """Return the labels of test data as codes of the trained classes."""
+    dataset = source.dataset
     places = {str(name): code for code, name in enumerate(names)}
     unknown = [name for name in dataset.class_names if str(name) not in places]
     if unknown:
@@ -145,11 +177,8 @@ def evaluation_of(test: object, prepared: Prepared, wishes: Wishes, device: torc
             f"test has classes that the training data lack: {unknown[:5]}; those have {list(names[:10])}"
         )
     codes = np.array([places[str(name)] for name in dataset.class_names], dtype=np.int64)
-    labels = np.where(source.labels >= 0, codes[np.maximum(source.labels, 0)], -1)
-    labels[list(source.unreadable)] = -1
-    if not (labels >= 0).any():
-        raise InputError("test has no row with a label that can be read")
-    return Evaluation(found.examples, torch.from_numpy(labels).to(device))
+    labels: IntArray = np.where(source.labels >= 0, codes[np.maximum(source.labels, 0)], -1)
+    return labels
 
 
 def _test_data(test: object, wishes: Wishes) -> Dataset:

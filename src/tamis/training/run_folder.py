@@ -129,9 +129,10 @@ def write_results(
     """Write the model, its verdict and the report; the ``run.json`` that says finished comes last."""
     keep_pretrained(model.spec, folder)
     model.save(folder / MODEL)
-    if model.beliefs is not None and model.scores is not None:
+    if model.beliefs is not None:
         with atomic_path(folder / "beliefs.npy") as path:
             np.save(path, model.beliefs, allow_pickle=False)
+    if model.scores is not None:
         with atomic_path(folder / "clean_scores.parquet") as path:
             pq.write_table(pa.table({"clean_score": model.scores}), path)
     history = model.history or []

@@ -49,6 +49,11 @@ class ModelSpec:
     flip: bool
     seed: int
 
+    @property
+    def task(self) -> str:
+        """What the method is for: "classification" or "retrieval"."""
+        return METHODS.facts(self.method).task
+
     def build(self) -> Method:
         """Return the method with its first weights."""
         kind = METHODS.get(self.method)

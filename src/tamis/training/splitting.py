@@ -50,6 +50,37 @@ def held_out(source: Source, validation: float) -> tuple[IntArray, IntArray]:
     return kept, np.sort(np.array(held, dtype=np.int64))
 
 
+def held_out_classes(source: Source, validation: float) -> tuple[IntArray, IntArray]:
+    """Return the rows to train on and those held out: whole classes, chosen by their content.
+
+    Metric learning is measured on classes that it was not trained on. Rows without a label are trained on.
+
+    Raises
+    ------
+    InputError
+        A side would have fewer than two classes.
+    """
+    usable = np.flatnonzero(source.is_usable)
+    if not validation:
+        return usable, np.zeros(0, dtype=np.int64)
+    labels, digests = source.labels, _digests(source)
+    labelled = usable[labels[usable] >= 0]
+    # The row whose content sorts first speaks for its class, whatever the class is called.
+    order = labelled[np.lexsort((digests[labelled, 1], digests[labelled, 0]))]
+    codes, first = np.unique(labels[order], return_index=True)
+    by_content = codes[np.argsort(first, kind="stable")]
+    sizes = np.bincount(labels[labelled], minlength=source.dataset.n_classes)
+    taken = np.cumsum(sizes[by_content])
+    n_held = max(2, int(np.searchsorted(taken, validation * len(labelled), side="right")))
+    if len(codes) - n_held < 2:
+        raise InputError(
+            f"validation is {validation}, which holds {n_held} of {len(codes)} classes out: training needs "
+            "two at least, and measuring two others; choose another share, or 0"
+        )
+    is_held = np.isin(labels[usable], by_content[:n_held])
+    return usable[~is_held], usable[is_held]
+
+
 def _blocks(
     usable: IntArray, digests: npt.NDArray[np.uint64], groups: list[str | None]
 ) -> list[npt.NDArray[np.int64]]:

@@ -11,7 +11,7 @@ from tamis.engine.fabric import Precision
 from tamis.engine.records import Record
 from tamis.errors import InputError
 from tamis.memory_budget import parse_memory_budget
-from tamis.methods import Plugin
+from tamis.methods import METHODS, Plugin
 from tamis.training.knowledge import Selection
 from tamis.training.settings import Params, Value
 from tamis.training.views import Augmentation
@@ -19,7 +19,7 @@ from tamis.training.views import Augmentation
 
 @dataclass(frozen=True)
 class Wishes:
-    """The arguments of `tamis.train` beside the data; see there."""
+    """The arguments of `tamis.train` beside the data; see there. ``task`` is settled: the method's."""
 
     method: str
     params: Params | None
@@ -48,8 +48,18 @@ class Wishes:
     report_epoch: Callable[[Record], None] | None = None
 
     def __post_init__(self) -> None:
-        if self.task not in {"auto", "classification"}:
-            raise InputError(f"task is {self.task!r}; expected 'auto' or 'classification'")
+        of_method = METHODS.facts(self.method).task
+        if self.task not in {"auto", "classification", "retrieval"}:
+            raise InputError(f"task is {self.task!r}; expected 'auto', 'classification' or 'retrieval'")
+        if self.task not in {"auto", of_method}:
+            fitting = [entry.name for entry in METHODS if entry.facts.task == self.task]
+            raise InputError(
+                f"method {self.method!r} is for {of_method}, and task is {self.task!r}; methods for that are "
+                f"{', '.join(fitting)}"
+            )
+        object.__setattr__(self, "task", of_method)
+        if self.plugins and self.task == "retrieval":
+            raise InputError("plugins are given, and they belong to methods that classify; leave them out")
         if not 0 <= self.validation <= 0.5:
             raise InputError(f"validation is {self.validation}; expected a share of the rows, 0 to 0.5")
         parse_memory_budget(self.memory_budget)  # refuses what is no size
