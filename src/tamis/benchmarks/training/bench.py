@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Executor, Future
 from pathlib import Path
-from typing import NamedTuple
 
-from tamis.backbones import BACKBONES
 from tamis.benchmarks.arrays import find_array
 from tamis.benchmarks.machine import machine
+from tamis.benchmarks.networks import check_backbone
+from tamis.benchmarks.outcomes import Result
 from tamis.benchmarks.planting import check_noise
 from tamis.benchmarks.run_folder import (
     Bench,
     Claim,
-    claim_folder,
-    finished_row,
     input_digests,
     remove_leftovers,
 )
@@ -35,29 +32,18 @@ from tamis.benchmarks.training.plan import (
     tasks,
 )
 from tamis.benchmarks.training.table import training_table
-from tamis.benchmarks.training.work import Result, make_audit, needs_audit, run_trial, workers
+from tamis.benchmarks.training.work import make_audit, needs_audit, run_trial
 from tamis.benchmarks.trial import Row
-from tamis.errors import InputError, RunError
+from tamis.benchmarks.trial_folder import TrialFolder, open_folder, run_due
+from tamis.benchmarks.workers import workers
+from tamis.errors import InputError
 from tamis.methods import METHODS, Recipe
 from tamis.progress import track
 from tamis.runs import versions, write_json, write_text
 from tamis.training.settings import make_plugin, split_params
 
 NOT_APPLICABLE = "not applicable"
-
-
-class _Folder(NamedTuple):
-    """The run folder, and what it holds so far."""
-
-    out: Path
-    done: dict[str, Row]
-
-    @property
-    def audits(self) -> Path:
-        return self.out / "audits"
-
-    def trial(self, name: str) -> Path:
-        return self.out / "trials" / f"{name}.json"
+_AUDITS = "audits"
 
 
 def run_training(config: TrainingConfig, out: Path) -> Bench:
@@ -84,73 +70,42 @@ def run_training(config: TrainingConfig, out: Path) -> Bench:
     """
     _check(config)
     inputs = input_digests(find_array(where).path for data in config.data for where in data.arrays())
-    claim_folder(out, Claim(config.model_dump(mode="json"), config.digest(), inputs, may_grow=True))
-    folder = _Folder(out, {})
-    for path in (out / "trials").glob("*.json"):
-        row = finished_row(path)
-        if row is not None:
-            folder.done[path.stem] = row
+    claim = Claim(config.model_dump(mode="json"), config.digest(), inputs, may_grow=True)
+    folder = open_folder(out, claim)
     with track("benchmark", n_trials(config), unit="trials") as advance, workers(config.workers) as pool:
-        try:
-            for _ in _run(config, folder, pool):
-                advance(1)
-                _write(config, folder)
-        except BrokenProcessPool as error:
-            raise RunError(
-                "a worker process died, perhaps for lack of memory; run the same command again to continue, "
-                "with fewer workers"
-            ) from error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        _audit_all(config, out / _AUDITS, pool)
+
+        def submit(trial: Trial) -> Future[Result]:
+            return pool.submit(run_trial, config, trial, out / _AUDITS)
+
+        for _ in run_due(folder, lambda: _due(config, folder), submit, config.workers):
+            advance(1)
+            _write(config, folder)
     rows = _write(config, folder)
     draw_curves(config, rows, out)
     remove_leftovers(out)
     return Bench(rows, out)
 
 
-def _run(config: TrainingConfig, folder: _Folder, pool: Executor) -> Iterator[Row]:
-    """Run what is due until nothing is; yield the row of every trial that ends."""
-    _audit_all(config, folder, pool)
-    pending: dict[Future[Result], str] = {}
-    tried = set(folder.done)
-    while True:
-        waiting = (
-            (name, trial)
-            for task in tasks(config)
-            for trial in due(config, task, folder.done)
-            if (name := name_of(config, trial)) not in tried
-        )
-        for name, trial in waiting:
-            if len(pending) >= config.workers:
-                break
-            tried.add(name)
-            pending[pool.submit(run_trial, config, trial, folder.audits)] = name
-        if not pending:
-            return
-        finished, _ = wait(pending, return_when=FIRST_COMPLETED)
-        for future in finished:
-            name = pending.pop(future)
-            result = future.result()
-            write_json(folder.trial(name), result)
-            row = {key: value for key, value in result.items() if not isinstance(value, dict)}
-            folder.done[name] = row
-            yield row
+def _due(config: TrainingConfig, folder: TrialFolder) -> Iterator[tuple[str, Trial]]:
+    for task in tasks(config):
+        for trial in due(config, task, folder.done):
+            yield name_of(config, trial), trial
 
 
-def _audit_all(config: TrainingConfig, folder: _Folder, pool: Executor) -> None:
+def _audit_all(config: TrainingConfig, audits: Path, pool: Executor) -> None:
     wanted: dict[tuple[str, int], tuple[Task, int]] = {}
     for task in tasks(config):
         for method in config.candidates(task.data):
             for seed in config.seeds if task.noise is not None else config.seeds[:1]:
                 if is_applicable(method, task.data) and needs_audit(config, Trial(task, method, 1.0, seed)):
                     wanted[repr(task), seed] = (task, seed)
-    pending = [pool.submit(make_audit, config, task, seed, folder.audits) for task, seed in wanted.values()]
+    pending = [pool.submit(make_audit, config, task, seed, audits) for task, seed in wanted.values()]
     for future in pending:
         future.result()
 
 
-def _write(config: TrainingConfig, folder: _Folder) -> list[Row]:
+def _write(config: TrainingConfig, folder: TrialFolder) -> list[Row]:
     """Write the results so far; return the rows of the table."""
     rows, tried = [], []
     for task in tasks(config):
@@ -169,7 +124,7 @@ def _write(config: TrainingConfig, folder: _Folder) -> list[Row]:
 
 
 def _rows(
-    config: TrainingConfig, folder: _Folder, task: Task, method: MethodConfig
+    config: TrainingConfig, folder: TrialFolder, task: Task, method: MethodConfig
 ) -> tuple[list[Row], list[Row]]:
     """Return a candidate's rows for the table, and those that its learning rate was chosen by."""
     if not is_applicable(method, task.data):
@@ -185,7 +140,7 @@ def _rows(
     return (first[:1] if len(first) == len(trials) else []), first
 
 
-def _done(config: TrainingConfig, folder: _Folder, trials: list[Trial]) -> list[Row]:
+def _done(config: TrainingConfig, folder: TrialFolder, trials: list[Trial]) -> list[Row]:
     found = []
     for trial in trials:
         name = name_of(config, trial)
@@ -208,14 +163,9 @@ def _check(config: TrainingConfig) -> None:
 
 def check_methods(config: TrainingConfig) -> None:
     """Raise `InputError` where a method, a plug-in, a network or a setting does not exist."""
-    kinds = {data.kind for data in config.data}
+    kinds: set[str] = {data.kind for data in config.data}
     for each in config.methods:
-        if each.backbone != "auto" and BACKBONES.facts(each.backbone).inputs[0] not in kinds:
-            (takes,) = BACKBONES.facts(each.backbone).inputs
-            raise InputError(
-                f"method {each.title!r}: backbone {each.backbone!r} takes {takes}, the data hold "
-                f"{' and '.join(sorted(kinds))}"
-            )
+        check_backbone(each, kinds)
         split_params(each.method, {**config.recipe, **each.params}, config.epochs)
         for plugin in each.plugins:
             make_plugin(plugin, each.plugin_params)

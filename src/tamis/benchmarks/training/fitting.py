@@ -11,9 +11,10 @@ import torch
 
 from tamis.auditing import Audit
 from tamis.auditing.opinion import Opinion, with_opinion
-from tamis.backbones import BACKBONES, choose_backbone
 from tamis.benchmarks.judging import Cell
-from tamis.benchmarks.training.config import MethodConfig, TrainingConfig
+from tamis.benchmarks.networks import backbone_of
+from tamis.benchmarks.outcomes import Curves, curves_of, filled
+from tamis.benchmarks.training.config import TrainingConfig
 from tamis.benchmarks.training.material import Part, TrainingMaterial
 from tamis.benchmarks.training.plan import Trial
 from tamis.benchmarks.training.selecting import selected_rows
@@ -33,8 +34,6 @@ from tamis.training.inputs import InputForm
 from tamis.training.settings import Value, make_plugin, split_params
 from tamis.training.spec import ModelSpec
 from tamis.training.views import Views
-
-Curves = dict[str, list[float | None]]
 
 _CURVES = {
     "test": "test_accuracy",
@@ -95,11 +94,7 @@ class Fit:
         start, cpu = time.perf_counter(), time.process_time()
         history = training.run()
         spent = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu}
-        curves = {
-            name: [_number(record.get(key)) for record in history]
-            for name, key in _CURVES.items()
-            if any(key in record for record in history)
-        }
+        curves = curves_of(history, _CURVES)
         figures: dict[str, Cell] = {**summary(curves), **spent, **self._judged(training.verdict())}
         return Fitted(figures, curves)
 
@@ -139,7 +134,9 @@ class Fit:
     def _spec(self, own: dict[str, Value], device: str) -> ModelSpec:
         material, method = self.material, self.trial.method
         shape = tuple(material.train.inputs.shape[1:])
-        name, options = backbone_of(method, material, device)
+        name, options = backbone_of(
+            method, material.kind, shape, n_samples=len(material.train.given), device=device
+        )
         return ModelSpec(
             method=method.method,
             params=own,
@@ -241,7 +238,7 @@ def summary(curves: Curves) -> dict[str, Cell]:
     >>> found["last"], found["best"], found["best_epoch"], found["peak"], found["fitted"]
     (0.6, 0.7, 1, 0.8, 0.9)
     """
-    test, held = (_filled(curves[name]) for name in ("test", "validation"))
+    test, held = (filled(curves[name]) for name in ("test", "validation"))
     best, peak = int(np.argmax(held)), int(np.argmax(test))
     figures: dict[str, Cell] = {
         "last": test[-1],
@@ -255,32 +252,3 @@ def summary(curves: Curves) -> dict[str, Cell]:
     if "fitted" in curves:
         figures["fitted"] = curves["fitted"][-1]
     return figures
-
-
-def backbone_of(
-    method: MethodConfig, material: TrainingMaterial, device: str
-) -> tuple[str, dict[str, Value]]:
-    """Return the name and the options of a candidate's network."""
-    options = {
-        key: tuple(int(each) for each in value) if isinstance(value, list) else value
-        for key, value in method.backbone_options.items()
-    }
-    if method.backbone != "auto":
-        kinds = BACKBONES.facts(method.backbone).inputs
-        if kinds != (material.kind,):
-            raise InputError(
-                f"method {method.title!r}: backbone {method.backbone!r} takes {kinds[0]}, the data hold "
-                f"{material.kind}"
-            )
-        return method.backbone, dict(options)
-    shape = tuple(material.train.inputs.shape[1:])
-    found = choose_backbone(material.kind, shape, n_samples=len(material.train.given), device=device)
-    return found.name, {**found.options, **options}
-
-
-def _filled(values: list[float | None]) -> list[float]:
-    return [-1.0 if value is None else value for value in values]
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None

@@ -7,16 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from tamis.backbones import InputKind
-from tamis.benchmarks.arrays import read_array
 from tamis.benchmarks.config import NoiseConfig
+from tamis.benchmarks.inputs import as_tensor, read_codes, read_inputs
 from tamis.benchmarks.planting import Planted, plant
 from tamis.benchmarks.training.config import TrainingDataConfig
 from tamis.data import Dataset, from_arrays
-from tamis.data.decoding import decode_image
 from tamis.errors import InputError
 from tamis.noise import NOISE_MODELS
 from tamis.training.inputs import features_form
@@ -120,9 +118,9 @@ def gather_training(
         inputs, test_inputs = ((part.astype(np.float32) - mean) / std for part in (inputs, test_inputs))
     return TrainingMaterial(
         data.kind,
-        Part(_tensor(inputs[rows]), given[rows], truth[rows]),
-        Part(_tensor(inputs[held]), given[held], truth[held]),
-        Part(_tensor(test_inputs), test_truth, test_truth),
+        Part(as_tensor(inputs[rows]), given[rows], truth[rows]),
+        Part(as_tensor(inputs[held]), given[held], truth[held]),
+        Part(as_tensor(test_inputs), test_truth, test_truth),
         n_classes,
         planted,
         raw,
@@ -168,44 +166,13 @@ def _planted(
 
 
 def _codes(data: TrainingDataConfig, name: str, rows: int | None) -> IntArray:
-    values = read_array(getattr(data, name))[:rows]
-    if values.ndim != 1 or values.dtype.kind not in "iu" or not len(values) or int(values.min()) < 0:
-        raise InputError(
-            f"data {data.name!r}: {name} has shape {values.shape}, type {values.dtype}; expected (n,) whole "
-            "numbers from 0 on"
-        )
-    return values.astype(np.int64)
+    return read_codes(getattr(data, name), f"data {data.name!r}: {name}", rows)
 
 
 def _inputs(data: TrainingDataConfig, *, test: bool) -> npt.NDArray[np.generic]:
-    """Return (n, d) float32 features or (n, 3, height, width) bytes."""
     name = ("test_" if test else "") + ("images" if data.kind == "image" else "features")
-    values = read_array(getattr(data, name))[: data.test_rows if test else data.rows]
-    if data.kind == "features":
-        if values.ndim != 2 or not np.isfinite(values).all():
-            raise InputError(f"data {data.name!r}: {name} has shape {values.shape}; expected finite (n, d)")
-        return values.astype(np.float32)
-    if values.dtype == np.object_:
-        values = _decoded(data, name, values)
-    if values.dtype != np.uint8 or values.ndim not in {3, 4}:
-        raise InputError(
-            f"data {data.name!r}: {name} has shape {values.shape}, type {values.dtype}; expected bytes of "
-            "shape (n, height, width) or (n, height, width, 3), or a column of image files"
-        )
-    if values.ndim == 3:
-        return np.repeat(values[:, None], 3, axis=1)
-    return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
-
-
-def _decoded(data: TrainingDataConfig, name: str, files: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    images = [decode_image(bytes(file)) for file in files]
-    if len({image.shape for image in images}) != 1:
-        raise InputError(f"data {data.name!r}: {name} holds images of different sizes; bring them to one")
-    return np.stack(images)
-
-
-def _tensor(values: npt.NDArray[np.generic]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values))
+    rows = slice(data.test_rows if test else data.rows)
+    return read_inputs(getattr(data, name), data.kind, f"data {data.name!r}: {name}", rows)
 
 
 def _check_lengths(data: TrainingDataConfig, arrays: dict[str, npt.NDArray[np.generic]], rows: str) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from tamis.benchmarks.judging import Cell
+from tamis.benchmarks.spread import mean_and_spread, mean_of, short_error, values_of
 from tamis.benchmarks.training.config import TrainingConfig
 from tamis.benchmarks.training.plan import Task, tasks
 from tamis.benchmarks.trial import DONE, Row
@@ -76,8 +75,7 @@ def _cells(trials: Sequence[Row]) -> list[str]:
     main = [row for row in trials if not row.get("is_oracle")]
     done = [row for row in main if row["outcome"] == DONE]
     if not done:
-        said = " ".join(str(main[0]["error"]).split()).replace("|", "\\|")[:200]
-        return [said, *[""] * (len(_HEADINGS) - 2)]
+        return [short_error(main[0]), *[""] * (len(_HEADINGS) - 2)]
     oracle = [row for row in trials if row.get("is_oracle") and row["outcome"] == DONE]
     lost = (
         f" ({len(main) - len(done)} of {len(main)} seeds ended without a result)"
@@ -91,35 +89,15 @@ def _cells(trials: Sequence[Row]) -> list[str]:
         f"({_share(done, 'peak')})",
         _share(done, "fitted"),
         _share(oracle, "last"),
-        _number(done, "ap"),
-        _number(done, "ap_with_audit"),
-        _number(done, "seconds", ".0f", with_spread=False),
+        mean_and_spread(values_of(done, "ap"), ".3f"),
+        mean_and_spread(values_of(done, "ap_with_audit"), ".3f"),
+        mean_and_spread(values_of(done, "seconds"), ".0f", with_spread=False),
     ]
 
 
-def _values(rows: Sequence[Row], key: str) -> list[float]:
-    found: list[Cell] = [row.get(key) for row in rows]
-    return [float(value) for value in found if isinstance(value, int | float)]
-
-
 def _mean(rows: Sequence[Row], key: str) -> float | None:
-    values = _values([row for row in rows if not row.get("is_oracle")], key)
-    return math.fsum(values) / len(values) if values else None
+    return mean_of(values_of([row for row in rows if not row.get("is_oracle")], key))
 
 
 def _share(rows: Sequence[Row], key: str) -> str:
-    return _form([100 * value for value in _values(rows, key)], ".1f")
-
-
-def _number(rows: Sequence[Row], key: str, form: str = ".3f", *, with_spread: bool = True) -> str:
-    return _form(_values(rows, key), form, with_spread=with_spread)
-
-
-def _form(values: Sequence[float], form: str, *, with_spread: bool = True) -> str:
-    if not values:
-        return "-"
-    mean = math.fsum(values) / len(values)
-    if len(values) == 1 or not with_spread:
-        return format(mean, form)
-    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
-    return f"{mean:{form}} ± {spread:{form}}"
+    return mean_and_spread([100 * value for value in values_of(rows, key)], ".1f")

@@ -4,34 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
-from typing import ParamSpec, TypeVar
-
-import torch
 
 from tamis.auditing import Audit, audit
 from tamis.benchmarks.judging import Cell
+from tamis.benchmarks.outcomes import Result, outcome_of
 from tamis.benchmarks.training.config import TrainingConfig
-from tamis.benchmarks.training.fitting import Curves, Fit, label_scores
+from tamis.benchmarks.training.fitting import Fit, label_scores
 from tamis.benchmarks.training.material import TrainingMaterial, gather_training
 from tamis.benchmarks.training.plan import Task, Trial, takes_rate
-from tamis.benchmarks.trial import DONE, FAILED, REFUSED, end_with_parent
-from tamis.errors import InputError, RunError, TamisError
+from tamis.errors import TamisError
 from tamis.metrics.ranking import average_precision
 from tamis.runs import read_json, write_json
-
-DIVERGED = "diverged"
-"""How a trial ended whose loss is not finite any more; it is not tried again."""
-
-Result = dict[str, Cell | Curves]
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 def run_trial(config: TrainingConfig, trial: Trial, audits: Path) -> Result:
@@ -45,7 +30,8 @@ def run_trial(config: TrainingConfig, trial: Trial, audits: Path) -> Result:
         "lr": trial.lr,
         "is_oracle": trial.is_oracle,
     }
-    try:
+
+    def run(row: Result) -> None:
         material = material_of(config, trial.task, trial.seed)
         planted = material.planted
         row |= {
@@ -58,14 +44,9 @@ def run_trial(config: TrainingConfig, trial: Trial, audits: Path) -> Result:
         }
         found, facts = audit_of(config, trial, audits)
         figures, curves = Fit(config, trial, material, found).run()
-    except InputError as error:
-        return row | {"outcome": REFUSED, "error": str(error)}
-    except RunError as error:
-        return row | {"outcome": DIVERGED, "error": str(error)}
-    except Exception as error:
-        # One candidate that fails must not take the table with it; its row says why.
-        return row | {"outcome": FAILED, "error": f"{type(error).__name__}: {error}"}
-    return row | {"outcome": DONE, **figures, **facts, "curves": curves}
+        row |= {**figures, **facts, "curves": curves}
+
+    return outcome_of(row, run)
 
 
 _KEPT: dict[str, TrainingMaterial] = {}
@@ -121,33 +102,6 @@ def audit_of(config: TrainingConfig, trial: Trial, audits: Path) -> tuple[Audit 
         if value is None or isinstance(value, str | int | float)
     }
     return None if told["error"] else Audit.load(folder), figures
-
-
-def start_worker(n_threads: int) -> None:
-    """Prepare a worker process: its share of the cores, no progress bar, an end with its parent."""
-    os.environ["TAMIS_PROGRESS"] = "0"
-    torch.set_num_threads(n_threads)
-    threading.Thread(target=end_with_parent, daemon=True).start()
-
-
-def workers(count: int) -> Executor:
-    """Return what runs trials: this process for one at a time, else so many processes."""
-    if count == 1:
-        return _Here()
-    n_threads = max(1, (os.cpu_count() or 1) // count)
-    return ProcessPoolExecutor(
-        count, mp_context=get_context("forkserver"), initializer=start_worker, initargs=(n_threads,)
-    )
-
-
-class _Here(Executor):
-    """Runs what is submitted at once."""
-
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run a function and return its finished future."""
-        future: Future[T] = Future()
-        future.set_result(fn(*args, **kwargs))
-        return future
 
 
 def _facts(folder: Path) -> Path:
