@@ -89,6 +89,9 @@ class MetricLearning(EmbeddingMethod):
         if proxy_lr <= 0:
             raise InputError(f"proxy_lr is {proxy_lr}; expected above 0")
         make = partial(make_metric_loss, loss, n_classes=n_classes, embedding_size=embedding_size)
+        if takes_memory(loss):
+            # Embeddings and memory have unit length already.
+            make = partial(make, normalize="none")
         self._make_loss = make if margin is None else partial(make, margin=margin)
         self.loss = self._make_loss()
         self.noise_rate: NoiseRate = noise_rate
