@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tamis.backbones import Classifier, build_backbone
 from tamis.engine import Evaluation, Feeder, ResidentExamples, Settings, Training, make_fabric
+from tamis.evaluation import retrieval_metrics
 from tamis.methods.base import Losses, Method
 from tamis.methods.batches import Batch, Moment
 from tamis.methods.material import Material
@@ -63,6 +64,11 @@ class Run:
         """On new rows, against the truth."""
         return self.records[-1]["test_accuracy"]
 
+    @property
+    def precision_at_1(self) -> float:
+        """Of embeddings of new rows, against the truth."""
+        return self.records[-1]["test_precision_at_1"]
+
     def is_same(self, other: Run, only: str = "") -> bool:
         """Return whether both runs ended with the same weights and buffers, bit by bit."""
         mine, theirs = (
@@ -103,16 +109,17 @@ def fit_method(
     out: Path | None = None,
     material: Mapping[str, object] | None = None,
     precision: str = "32-true",
+    test: Planted | None = None,
     **params: object,
 ) -> Run:
     """Train; the recipe is the method's own, changed by what is given."""
     data = plant() if data is None else data
     n_classes = max(2, int(data.truth.max()) + 1)
 
-    def build(number: int) -> Classifier:
-        shape = tuple(data.inputs.shape[1:])
+    def build(number: int, n_outputs: int | None = None) -> Classifier:
+        width, shape = n_outputs or n_classes, tuple(data.inputs.shape[1:])
         network = build_backbone(
-            backbone, input_shape=shape, n_classes=n_classes, seed=seed + number, **(options or {})
+            backbone, input_shape=shape, n_classes=width, seed=seed + number, **(options or {})
         )
         if zero_head:
             torch.nn.init.zeros_(network.head.weight)
@@ -122,7 +129,7 @@ def fit_method(
     feeder = Feeder(
         ResidentExamples(data.inputs), data.given, {"weak": _identity, "none": _identity}, batch_size
     )
-    test = plant(300, n_classes, seed=99)
+    test = plant(300, n_classes, seed=99) if test is None else test
     method = method_class(build, n_samples=len(data.given), n_classes=n_classes, **params)
     settings = Settings(
         out=out,
@@ -140,6 +147,43 @@ def fit_method(
     )
     training.run()
     return Run(method, training, data)
+
+
+N_IDENTITIES = 8
+
+
+def plant_identities(
+    per_class: int = 20, rate: float = 0.2, *, n_classes: int = N_IDENTITIES, seed: int = 0
+) -> Planted:
+    """Return Gaussian clusters in 8 of 16 dimensions, the others louder noise; a share of labels is wrong.
+
+    Raw cosines find the class of three rows in five: the noise must be unlearnt.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    truth = torch.arange(per_class * n_classes) % n_classes
+    signal = 2.5 * torch.eye(n_classes, N_FEATURES)[truth]
+    signal += 0.6 * torch.randn(len(truth), N_FEATURES, generator=generator)
+    noise = 1.6 * torch.randn(len(truth), N_FEATURES, generator=generator)
+    given = truth.clone()
+    flipped = torch.randperm(len(truth), generator=generator)[: round(rate * len(truth))]
+    given[flipped] += torch.randint(1, n_classes, (len(flipped),), generator=generator)
+    return Planted(torch.cat([signal, noise], dim=1), truth, given % n_classes)
+
+
+def raw_precision_at_1(data: Planted) -> float:
+    """Return P@1 of the inputs themselves, against the truth."""
+    found = retrieval_metrics(data.inputs, data.truth, metrics=("precision_at_1",))
+    return float(found["precision_at_1"])
+
+
+def fit_embedding_method(method_class: type[Method], data: Planted | None = None, **changed: object) -> Run:
+    """Train embeddings on 8 identities of 20 rows, batches of 32; arguments as for `fit_method`."""
+    data = plant_identities() if data is None else data
+    usual: dict[str, object] = {"epochs": 4, "batch_size": 32, "lr": 0.01, "embedding_size": 8}
+    usual["test"] = plant_identities(12, 0.0, n_classes=int(data.truth.max()) + 1, seed=99)
+    usual |= changed
+    material = {"batch_size": usual["batch_size"], **usual.pop("material", {})}  # type: ignore[dict-item]
+    return fit_method(method_class, data, material=material, **usual)  # type: ignore[arg-type]
 
 
 class Interruption(Exception):
@@ -168,6 +212,24 @@ def plant_fixture() -> Callable[..., Planted]:
 def fit() -> Fit:
     """Return `fit_method`: trains a method with the real engine, in a fraction of a second."""
     return fit_method
+
+
+@pytest.fixture
+def fit_embedding() -> Fit:
+    """Return `fit_embedding_method`: the same for methods that train embeddings."""
+    return fit_embedding_method
+
+
+@pytest.fixture
+def resumed_embedding(tmp_path: Path) -> Fit:
+    """Return what `fit_embedding` does, but killed at ``at_step`` and started again in the same folder."""
+
+    def run(method_class: type[Method], *arguments: object, at_step: int = 4, **options: object) -> Run:
+        with pytest.raises(Interruption):
+            fit_embedding_method(interrupted(method_class, at_step), *arguments, out=tmp_path, **options)
+        return fit_embedding_method(method_class, *arguments, out=tmp_path, **options)
+
+    return run
 
 
 @pytest.fixture
