@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from tamis.auditing.clock import Clock
 from tamis.auditing.crowd import audit_crowd
 from tamis.auditing.crowd_table import find_crowd_table
 from tamis.auditing.evidence import Evidence, weigh
+from tamis.auditing.identities import assess_identities
 from tamis.auditing.material import Material, attach, gather
 from tamis.auditing.other_issues import find_other_issues
 from tamis.auditing.result import Audit
@@ -78,8 +78,9 @@ def audit(
     pred_probs : (n, K) float, optional
         Out-of-sample predicted probabilities, columns in the order of the classes (a data frame's column
         names are matched with them). With features they replace the first round of learned probabilities.
-    task : {"auto", "classification", "crowd"}
-        See ``docs/crowd.md`` for tables of several annotators' answers.
+    task : {"auto", "classification", "crowd", "retrieval"}
+        "crowd" for tables of several annotators' answers (``docs/crowd.md``), "retrieval" for identities or
+        products: many classes with few members (``docs/identities.md``).
     encoder : None, str, Encoder or callable
         For images and texts; see ``docs/encoders.md``.
     out_of_sample : bool, optional
@@ -125,7 +126,7 @@ def audit(
     >>> found.issues["is_label_issue"].to_pylist()[0], round(found.expected_wrong.estimate)
     (True, 1)
     """
-    started, clock = datetime.now(UTC), _Clock()
+    started, clock = datetime.now(UTC), Clock()
     parse_memory_budget(memory_budget)
     options = dict(read_options or {})
     crowd = find_crowd_table(data, task, options)
@@ -147,9 +148,11 @@ def audit(
             zero_shot=zero_shot,
             prompts=prompts,
         )
-    input_hash = _input_hash(material)
+    task = "retrieval" if task == "auto" and dataset.task == "retrieval" else task
+    input_hash = _input_hash(material, task)
     store = StageStore(None if folder is None else folder / STAGES, input_hash)
-    result = replace(_assess(material, store, memory_budget, clock), path=folder, random_state=random_state)
+    assess = assess_identities if task == "retrieval" else _assess
+    result = replace(assess(material, store, memory_budget, clock), path=folder, random_state=random_state)
     if folder is not None:
         config = made_of | {
             "encoder": encoder if isinstance(encoder, str) else None if encoder is None else repr(encoder),
@@ -166,20 +169,7 @@ def audit(
     return result
 
 
-class _Clock:
-    """Seconds of each stage, by name."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - start, 3)
-
-
-def _assess(material: Material, store: StageStore, memory_budget: str | int | None, clock: _Clock) -> Audit:
+def _assess(material: Material, store: StageStore, memory_budget: str | int | None, clock: Clock) -> Audit:
     rows = choose_rows(material)
     with clock("neighbours"):
         neighbors, notes = find_neighbors(material, rows, store, memory_budget)
@@ -276,10 +266,12 @@ def _notes(evidence: Evidence | None, n_candidates: int) -> list[str]:
     ]
 
 
-def _input_hash(material: Material) -> str:
+def _input_hash(material: Material, task: str) -> str:
     """Return a hash of everything the numbers depend on."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(material.dataset.fingerprint().encode())
+    if task == "retrieval":
+        digest.update(b"retrieval")  # other rows are assessed, so that neighbours differ too
     # The encoder decides the features; a few values of each row tell two encoders apart.
     if material.features is not None:
         digest.update(str(material.features.shape).encode())

@@ -25,7 +25,7 @@ from tamis.data.reading import MANIFEST_SUFFIXES
 from tamis.errors import InputError
 from tamis.types import IntArray
 
-TASKS = ("auto", "classification", "crowd")
+TASKS = ("auto", "classification", "crowd", "retrieval")
 _ROLES = {"item": "task", "worker": "worker", "label": "label"}
 _OPTIONS = (*_ROLES, "given")
 _CONTENT = {
@@ -74,7 +74,7 @@ def find_crowd_table(data: object, task: str, options: Mapping[str, object]) -> 
     if task not in TASKS:
         raise InputError(f"task is {task!r}; an audit can do {', '.join(map(repr, TASKS))}")
     is_asked = task == "crowd" or not {"item", "worker"}.isdisjoint(options)
-    if task == "classification" or not (is_asked or _looks_like_answers(_names(data))):
+    if task in ("classification", "retrieval") or not (is_asked or _looks_like_answers(_names(data))):
         if is_asked:
             raise InputError("item and worker name columns of crowd answers; leave them out, or task too")
         return None

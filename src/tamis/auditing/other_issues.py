@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tamis.auditing.material import Material
-from tamis.auditing.rows import ONE_GROUP, TOO_SMALL, Rows
+from tamis.auditing.rows import ONE_GROUP, SINGLE, TOO_SMALL, Rows
 from tamis.detectors.ambiguous import ambiguous
 from tamis.detectors.exact_duplicates import conflicting_duplicates, exact_duplicates, split_leaks
 from tamis.detectors.issue_scores import GroupScores, IssueScores
@@ -74,7 +74,7 @@ def find_other_issues(
     has_splits = looked and len({name for name in splits if name is not None}) > 1
     add("split_leak", split_leaks(groups, _codes(splits)) if has_splits else None)
     add("ambiguous", None if posterior is None else _ambiguous(n, rows, posterior))
-    is_small = np.array([reason in (TOO_SMALL, ONE_GROUP) for reason in rows.reasons], dtype=bool)
+    is_small = np.array([reason in (TOO_SMALL, ONE_GROUP, SINGLE) for reason in rows.reasons], dtype=bool)
     add("small_class", IssueScores(1.0 - is_small, is_small))
     return OtherIssues(scores, flags, groups)
 

@@ -18,6 +18,7 @@ from tamis.errors import InputError, RunError
 from tamis.issues.schema import WITH_ISSUES
 from tamis.issues.summary import AuditSummary
 from tamis.reporting import write_report
+from tamis.reporting.identities import Identities
 from tamis.runs import read_json
 from tamis.types import Estimate, FloatArray, IntArray
 
@@ -40,6 +41,9 @@ class Audit:
     random_state : int
     annotators : pyarrow.Table or None
         Of an audit of crowd answers: worker, n_answers, n_alone, quality (expected share of right answers).
+    merges, splits : pyarrow.Table or None
+        Of an audit of identities: pairs that may be one, and identities that may be two, the most
+        conspicuous first; see ``docs/identities.md``.
 
     Examples
     --------
@@ -60,6 +64,8 @@ class Audit:
     neighbors: IntArray | None = None
     random_state: int = 0
     annotators: pa.Table | None = None
+    merges: pa.Table | None = None
+    splits: pa.Table | None = None
 
     def __repr__(self) -> str:
         wrong = self.expected_wrong
@@ -124,6 +130,7 @@ class Audit:
             run=self.path,
             random_state=self.random_state,
             annotators=self.annotators,
+            identities=Identities(self.merges, self.splits),
         )
         return target
 
@@ -154,12 +161,19 @@ class Audit:
             issues = pq.read_table(folder / "issues.parquet")
             summary = AuditSummary.from_json(description["summary"])
             seed = int(str(description.get("seed", 0)))
-            people = folder / "annotators.parquet"
-            annotators = pq.read_table(people) if people.exists() else None
+            tables = {name: _table(folder / f"{name}.parquet") for name in TABLES}
         except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise RunError(
                 f"{folder} is damaged ({error}); run the same command again to rebuild it"
             ) from error
         neighbors = folder / "neighbors.npy"
         found = np.load(neighbors, mmap_mode="r", allow_pickle=False) if neighbors.exists() else None
-        return cls(issues, summary, folder, None, found, seed, annotators)
+        return cls(issues, summary, folder, None, found, seed, **tables)
+
+
+TABLES = ("annotators", "merges", "splits")
+"""Tables that an audit may have beside its issues: attributes of `Audit`, and files of the run folder."""
+
+
+def _table(path: Path) -> pa.Table | None:
+    return pq.read_table(path) if path.exists() else None

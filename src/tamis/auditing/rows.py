@@ -22,6 +22,9 @@ TOO_SMALL = "class too small"
 ONE_GROUP = "class is a single group or a single duplicated sample"
 """Reasons of rows whose class cannot be assessed: too little that is independent carries the same label."""
 
+SINGLE = "the only member of its identity"
+"""Reason in audits of identities: there is no other member to compare it with."""
+
 NO_SIGNAL = "nothing tells the classes apart"
 
 N_NEIGHBORS = 20
@@ -56,8 +59,11 @@ class Rows:
     reasons: npt.NDArray[np.object_]
 
 
-def choose_rows(material: Material) -> Rows:
-    """Decide which rows can be assessed, and put them in an order that depends on content alone."""
+def choose_rows(material: Material, *, smallest: int = SMALLEST_CLASS) -> Rows:
+    """Decide which rows can be assessed, and put them in an order that depends on content alone.
+
+    Classes with fewer than ``smallest`` usable rows are left out.
+    """
     dataset, digests = material.dataset, material.digests
     codes = dataset.label_codes
     reasons = np.full(len(dataset), None, dtype=object)
@@ -74,8 +80,8 @@ def choose_rows(material: Material) -> Rows:
     is_learned = material.features is not None
     has_one_group = (_n_groups(codes, groups, usable, dataset.n_classes) < 2) & is_learned
     reasons[usable & has_one_group[codes]] = ONE_GROUP
-    reasons[usable & (counts < SMALLEST_CLASS)[codes]] = TOO_SMALL
-    is_assessable = (counts >= SMALLEST_CLASS) & ~has_one_group
+    reasons[usable & (counts < smallest)[codes]] = TOO_SMALL
+    is_assessable = (counts >= smallest) & ~has_one_group
     usable &= is_assessable[codes]
     if is_assessable.sum() < 2:
         reasons[usable] = "fewer than two classes can be assessed"

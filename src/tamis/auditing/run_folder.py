@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from tamis.auditing.result import Audit
+from tamis.auditing.result import TABLES, Audit
 from tamis.errors import InputError, RunError
 from tamis.runs import atomic_path, read_json, versions, write_json
 
@@ -113,11 +113,13 @@ def write_run(
     else:
         # What an audit of other evidence left here is not part of this run.
         (folder / "neighbors.npy").unlink(missing_ok=True)
-    if result.annotators is not None:
-        with atomic_path(folder / "annotators.parquet") as path:
-            pq.write_table(result.annotators, path)
-    else:
-        (folder / "annotators.parquet").unlink(missing_ok=True)
+    for name in TABLES:
+        table, target = getattr(result, name), folder / f"{name}.parquet"
+        if table is None:
+            target.unlink(missing_ok=True)
+            continue
+        with atomic_path(target) as path:
+            pq.write_table(table, path)
     result.report(folder / "report.html")
     description |= {
         "status": "finished",

@@ -22,25 +22,50 @@ _N_ALTERNATIVES = 3
 
 def build_table(material: Material, rows: Rows, evidence: Evidence | None, other: OtherIssues) -> pa.Table:
     """Return the issue table: one row per sample in data-set order, schema of `issue_schema`."""
+    n, classes = len(material.dataset), class_array(material)
+    if evidence is None:
+        return assemble_table(material, rows, {}, (), other)
+    columns = label_columns(n, classes, rows, evidence, tie_places(material))
+    columns |= {name: scattered(n, rows, values) for name, values in evidence.scores.items()}
+    return assemble_table(material, rows, columns, tuple(evidence.scores), other)
+
+
+def class_array(material: Material) -> pa.Array:
+    """Return all class names in code order, as the labels were given."""
     names = material.dataset.class_names
-    n = len(material.dataset)
-    label_type = pa.int64() if all(isinstance(name, int) for name in names) else pa.string()
-    classes = pa.array(list(names), type=label_type)
-    codes = material.dataset.label_codes
+    is_integer = all(isinstance(name, int) for name in names)
+    return pa.array(list(names), type=pa.int64() if is_integer else pa.string())
+
+
+def assemble_table(
+    material: Material,
+    rows: Rows,
+    verdicts: dict[str, pa.Array],
+    evidence: tuple[str, ...],
+    other: OtherIssues,
+) -> pa.Table:
+    """Return the issue table from the columns that a verdict fills; none of them = no verdicts.
+
+    Parameters
+    ----------
+    material : Material
+    rows : Rows
+    verdicts : mapping of name to column
+        Those of `label_columns`, and one for each name of ``evidence``.
+    evidence : tuple of str
+        Beside the two ends of the label score.
+    other : OtherIssues
+    """
+    classes, n = class_array(material), len(material.dataset)
     columns: dict[str, pa.Array] = {
         "id": material.dataset.table.column("id").combine_chunks(),
-        "given_label": _named(classes, codes),
+        "given_label": named_labels(classes, material.dataset.label_codes),
         "reason": pa.array(_reasons(material, rows), type=pa.string()),
         "is_assessed": pa.array(np.array([reason is None for reason in rows.reasons], dtype=bool)),
         "duplicate_group": pa.array(other.duplicate_group, mask=other.duplicate_group < 0),
     }
-    score_names: tuple[str, ...] = ()
-    if evidence is None:
-        columns |= _no_verdicts(n, classes)
-    else:
-        columns |= label_columns(n, classes, rows, evidence, _places(material))
-        columns |= {name: _scattered(n, rows, values) for name, values in evidence.scores.items()}
-        score_names = ("label_score_low", "label_score_high", *evidence.scores)
+    columns |= verdicts or _no_verdicts(n, classes)
+    score_names = ("label_score_low", "label_score_high", *evidence) if verdicts else ()
     for issue in ISSUE_TYPES:
         values = other.scores[issue.name]
         columns[f"is_{issue.name}_issue"] = pa.array(other.is_issue[issue.name])
@@ -49,7 +74,7 @@ def build_table(material: Material, rows: Rows, evidence: Evidence | None, other
             if values is None
             else pa.array(values, mask=np.isnan(values), type=pa.float64())
         )
-    schema = issue_schema(label_type, score_names)
+    schema = issue_schema(classes.type, score_names)
     return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
@@ -60,11 +85,13 @@ def _reasons(material: Material, rows: Rows) -> list[str | None]:
     return reasons
 
 
-def _named(classes: pa.Array, codes: IntArray) -> pa.Array:
+def named_labels(classes: pa.Array, codes: IntArray) -> pa.Array:
+    """Return the names of codes; null for negative ones."""
     return classes.take(pa.array(codes, mask=codes < 0))
 
 
-def _scattered(n: int, rows: Rows, values: FloatArray) -> pa.Array:
+def scattered(n: int, rows: Rows, values: FloatArray) -> pa.Array:
+    """Return a column of the ``n`` rows of the data set from values of the assessed ones."""
     column = np.full(n, np.nan)
     column[rows.rows] = values
     return pa.array(column, mask=np.isnan(column), type=pa.float64())
@@ -107,16 +134,16 @@ def label_columns(
     rank = np.full(n, -1, dtype=np.int64)
     rank[rows.rows[np.lexsort((places[rows.rows], score))]] = np.arange(1, len(own) + 1)
     return {
-        "label_score": _scattered(n, rows, score),
-        "label_score_low": _scattered(n, rows, evidence.low),
-        "label_score_high": _scattered(n, rows, evidence.high),
-        "suggested_label": _named(classes, suggested),
+        "label_score": scattered(n, rows, score),
+        "label_score_low": scattered(n, rows, evidence.low),
+        "label_score_high": scattered(n, rows, evidence.high),
+        "suggested_label": named_labels(classes, suggested),
         "is_label_issue": pa.array(is_issue),
         "rank": pa.array(rank, mask=rank < 0),
     } | _alternatives(n, classes, rows, probs, best)
 
 
-def _places(material: Material) -> IntArray:
+def tie_places(material: Material) -> IntArray:
     """Return (n,) places by content, then id: they rank ties, so that the order of rows has no part in it."""
     digests, ids = material.digests, material.dataset.table.column("id")
     by_id = np.empty(len(ids), dtype=np.int64)
