@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tamis.augment import normals
 from tamis.backbones import Classifier, build_backbone
 from tamis.engine import Evaluation, Feeder, ResidentExamples, Settings, Training, make_fabric
 from tamis.evaluation import retrieval_metrics
@@ -94,6 +95,11 @@ def _identity(inputs: Tensor, index: Tensor, *, seed: int, step: int, view: int)
     return inputs
 
 
+def _shaken(inputs: Tensor, index: Tensor, *, seed: int, step: int, view: int) -> Tensor:
+    drawn = normals(seed, step, index, inputs[0].numel(), stream=f"shaken {view}")
+    return inputs + 0.3 * drawn.view_as(inputs)
+
+
 def fit_method(
     method_class: type[Method],
     data: Planted | None = None,
@@ -127,7 +133,10 @@ def fit_method(
 
     fabric = make_fabric("cpu", precision)
     feeder = Feeder(
-        ResidentExamples(data.inputs), data.given, {"weak": _identity, "none": _identity}, batch_size
+        ResidentExamples(data.inputs),
+        data.given,
+        {"weak": _identity, "none": _identity, "strong": _shaken},
+        batch_size,
     )
     test = plant(300, n_classes, seed=99) if test is None else test
     method = method_class(build, n_samples=len(data.given), n_classes=n_classes, **params)
