@@ -1,4 +1,4 @@
-"""A configuration file -> what it asks for: a benchmark of detectors or of training methods."""
+"""A configuration file -> what it asks for: a benchmark of detectors, of training or of metric learning."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from typing import TypeAlias
 from pydantic import ValidationError
 
 from tamis.benchmarks.config import ARRAYS, BenchConfig
+from tamis.benchmarks.retrieval.config import RETRIEVAL_ARRAYS, RetrievalConfig
 from tamis.benchmarks.training.config import TRAINING_ARRAYS, TrainingConfig
 from tamis.errors import InputError
 
-Config: TypeAlias = BenchConfig | TrainingConfig
+Config: TypeAlias = BenchConfig | TrainingConfig | RetrievalConfig
 
-_KINDS: dict[str, type[BenchConfig] | type[TrainingConfig]] = {
+_KINDS: dict[str, type[Config]] = {
     "detection": BenchConfig,
     "training": TrainingConfig,
+    "retrieval": RetrievalConfig,
 }
 
 
@@ -61,7 +63,7 @@ def read_config(path: str | Path) -> Config:
     folder = path.absolute().parent
     data = values.get("data")
     for each in data if isinstance(data, list) else []:
-        for key in {*ARRAYS, *TRAINING_ARRAYS} if isinstance(each, dict) else ():
+        for key in {*ARRAYS, *TRAINING_ARRAYS, *RETRIEVAL_ARRAYS} if isinstance(each, dict) else ():
             if isinstance(each.get(key), str):
                 each[key] = _located(each[key], folder, path)
     peers = values.get("peers")

@@ -14,6 +14,7 @@ Examples:
   tamis bench detection.toml
   tamis bench detection.toml --out runs/bench-detection --json
   tamis bench training.toml
+  tamis bench retrieval.toml
 """
 
 
@@ -26,18 +27,30 @@ def run(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare detectors, or training methods, on data whose wrong labels are known.
+    """Compare detectors, training methods or metric learning on data whose wrong labels are known.
 
     Runs data x noise x seeds x detectors (or methods x learning rates) as the file says and writes
     results.json, table.md and, of trainings, curves. Interrupted, it continues when the same command is run
     again.
     """
-    from tamis.benchmarks import BenchConfig, read_config, run_detection, run_training
+    from tamis.benchmarks import (
+        BenchConfig,
+        TrainingConfig,
+        read_config,
+        run_detection,
+        run_retrieval,
+        run_training,
+    )
     from tamis.cli.screen import Screen
 
     screen = Screen(as_json=as_json)
     asked, folder = read_config(config), out or Path("runs") / f"bench-{config.stem}"
-    bench = run_detection(asked, folder) if isinstance(asked, BenchConfig) else run_training(asked, folder)
+    if isinstance(asked, BenchConfig):
+        bench = run_detection(asked, folder)
+    elif isinstance(asked, TrainingConfig):
+        bench = run_training(asked, folder)
+    else:
+        bench = run_retrieval(asked, folder)
     outcomes = [row["outcome"] for row in bench.rows]
     n_refused, n_failed = outcomes.count("refused"), outcomes.count("failed")
     screen.line((bench.folder / "table.md").read_text(encoding="utf-8"))
