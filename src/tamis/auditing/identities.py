@@ -171,7 +171,7 @@ def _weigh(
         row_block=block,
         class_block=_CLASS_BLOCK,
     )
-    if misfits.fit.gain < _SIGNAL:
+    if misfits.gain < _SIGNAL:
         return None
     sums, spreads = misfits.prototypes, misfits.spreads
     merges = alike_classes(

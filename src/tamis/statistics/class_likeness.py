@@ -131,7 +131,10 @@ def halved_classes(units: torch.Tensor, codes: torch.Tensor, n_classes: int) -> 
     residuals = units - centres[codes]
     far = units.new_full((n_classes,), -1.0).scatter_reduce(0, codes, residuals.square().sum(1), "amax")
     is_far = residuals.square().sum(1) == far[codes]
-    axis = torch.zeros_like(centres).index_add_(0, codes[is_far], residuals[is_far])
+    # The first of several that are equally far: opposite ones would cancel out.
+    row = torch.where(is_far, torch.arange(len(codes)), len(codes))
+    first = torch.full((n_classes,), len(codes)).scatter_reduce(0, codes, row, "amin")
+    axis = residuals[first.clamp(max=max(0, len(codes) - 1))]
     for _ in range(_ROUNDS):
         along = (residuals * axis[codes]).sum(1)
         axis = torch.zeros_like(axis).index_add_(0, codes, along[:, None] * residuals)

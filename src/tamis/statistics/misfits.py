@@ -28,6 +28,9 @@ class Misfits:
     Attributes
     ----------
     fit : PlantedFit
+    gain : float
+        By how many standard errors the cosine with the given class exceeds that with planted ones, in the
+        first pass, where nothing has been learned yet.
     features : (n, 3) float64 tensor
         Cosine with the given class's prototype, spread of that class, cosine with the best other class.
     other : (n,) int64 tensor
@@ -41,6 +44,7 @@ class Misfits:
     """
 
     fit: PlantedFit
+    gain: float
     features: torch.Tensor
     other: torch.Tensor
     further: torch.Tensor
@@ -104,14 +108,21 @@ def find_misfits(
     alone = torch.arange(len(units)) if groups is None else groups
     looked_at, is_open = _planted(codes, n_classes)
     trust = torch.ones(len(units), dtype=torch.float64)
+    gain = 0.0
     for number in range(_PASSES):
         used = trust
         prototypes = class_prototypes(units, codes, n_classes, used, alone)
         features, other = _look(prototypes, looked_at, is_open, row_block, class_block)
+        gain = gain if number else _gain(features)
         if number < _PASSES - 1:
             trust = cautious_trust(features[:, 0], features[:, 1:]).clamp(min=_LEAST_TRUST)
     fit = fit_against_planted(features[:, 0], features[:, 1:])
-    return Misfits(fit, features[:, 0], other[:, 0], other[:, 1], used, prototypes)
+    return Misfits(fit, gain, features[:, 0], other[:, 0], other[:, 1], used, prototypes)
+
+
+def _gain(features: torch.Tensor) -> float:
+    difference = features[:, 0, 0] - features[:, 1:, 0].mean(dim=1)
+    return float(difference.mean() / (difference.std() / len(difference) ** 0.5).clamp(min=1e-12))
 
 
 def _planted(codes: torch.Tensor, n_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
