@@ -22,6 +22,8 @@ from tamis.losses.relation import (
     node_cosine,
     relation_graph,
 )
+from tamis.losses.rkd_angle import rkd_angle_loss
+from tamis.losses.rkd_distance import rkd_distance_loss
 
 
 def rows(seed=0, b=7, d=5):
@@ -335,9 +337,7 @@ def test_widths_that_differ_need_a_projector():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"edge": "rkd_angle"}, "edge 'rkd_angle' is not available yet"),
-        ({"edge": "rkd_distance"}, "not available yet"),
-        ({"edge": "cos"}, "edge is 'cos'"),
+        ({"edge": "cos"}, "edge is 'cos'; use 'kl', 'mse', 'rkd_distance', 'rkd_angle'"),
         ({"node": "kl"}, "node is 'kl'"),
         ({"k": 0}, "k is 0"),
         ({"k": "full"}, "k is 'full'"),
@@ -399,3 +399,28 @@ def test_a_teacher_without_labels_keeps_wrong_ones_from_being_learned():
     assert learned_alone > 0.95
     assert learned < 0.6
     assert right > right_alone + 0.1
+
+
+@pytest.mark.parametrize(
+    ("edge", "loss"), [("rkd_distance", rkd_distance_loss), ("rkd_angle", rkd_angle_loss)]
+)
+def test_edges_of_relational_knowledge_distillation(edge, loss):
+    student, teacher, weights = rows(1, d=3), rows(2, d=6), rows(3)[:, 0].abs()
+    edges = RelationDistillation(edge=edge, node_weight=0, k=2)
+    assert torch.equal(edges(student, teacher), loss(student, teacher))
+    weighted = edges(student, teacher, sample_weight=weights)
+    assert torch.equal(weighted, loss(student, teacher, sample_weight=weights))
+    assert weighted.item() != edges(student, teacher).item()
+    torch.testing.assert_close(edges(student @ rotation(3), teacher), edges(student, teacher))
+    assert edges(3 * teacher @ rotation(6) + 1, teacher).item() == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("edge", ["rkd_distance", "rkd_angle"])
+@pytest.mark.parametrize("b", [1, 2])
+def test_rkd_edges_of_tiny_batches(edge, b):
+    student = rows(1, b=b).requires_grad_()
+    loss = RelationDistillation(edge=edge)(student, rows(2, b=b))
+    loss.backward()
+    assert student.grad.isfinite().all()
+    edge_term = RelationDistillation(edge=edge).terms(student, rows(2, b=b)).edge
+    assert edge_term.item() == pytest.approx(0.0, abs=1e-12)

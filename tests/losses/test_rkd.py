@@ -338,3 +338,72 @@ def test_parameters_are_checked():
             HardDarkRank(**options)
         with pytest.raises(InputError, match=message):
             hard_darkrank_loss(rows(), rows(), **options)
+
+
+def weighted_by_loops(loss, student, teacher, weights, *, distinct):
+    tables = []
+    for points in (student, teacher):
+        far = squareform(pdist(points))
+        tables.append(far / far[far > 0].mean())
+    n, size = len(student), 2 if loss is rkd_distance_loss else 3
+    total = count = 0.0
+    for rows_ in permutations(range(n), size) if distinct else product(range(n), repeat=size):
+        weight = math.prod(weights[list(rows_)])
+        found = [tables[0][rows_] if size == 2 else cosine_at(student, *rows_)]
+        found += [tables[1][rows_] if size == 2 else cosine_at(teacher, *rows_)]
+        total, count = total + weight * huber(*found), count + weight
+    return total / count
+
+
+@pytest.mark.parametrize("loss", RELATIONAL)
+@pytest.mark.parametrize("distinct", [False, True])
+class TestSampleWeight:
+    def test_against_loops(self, loss, distinct):
+        student, teacher, weights = rows(1), rows(2, d=6), rows(3)[:, 0].abs()
+        expected = weighted_by_loops(
+            loss, student.numpy(), teacher.numpy(), weights.numpy(), distinct=distinct
+        )
+        found = loss(student, teacher, distinct=distinct, sample_weight=weights)
+        assert found.item() == pytest.approx(expected, rel=1e-12)
+
+    @pytest.mark.parametrize("weight", [1.0, 1e-20, 1e20])
+    def test_equal_weights_change_nothing(self, loss, distinct, weight):
+        student, teacher = rows(1), rows(2)
+        plain = loss(student, teacher, distinct=distinct)
+        torch.testing.assert_close(
+            loss(student, teacher, distinct=distinct, sample_weight=torch.full((7,), weight)), plain
+        )
+
+    def test_gradient(self, loss, distinct):
+        student, teacher, weights = rows(1, n=5).requires_grad_(), rows(2, n=5), rows(3, n=5)[:, 0].abs()
+
+        def of(points):
+            return loss(points, teacher, distinct=distinct, sample_weight=weights)
+
+        assert torch.autograd.gradcheck(of, student)
+
+    def test_no_pair_with_a_weight(self, loss, distinct):
+        student = rows(1).requires_grad_()
+        for weights in (torch.zeros(7), torch.eye(7)[2], 0.3 * torch.eye(7, dtype=torch.float64)[2]):
+            value = loss(student, rows(2), distinct=distinct, sample_weight=weights)
+            assert value.item() == pytest.approx(0.0, abs=1e-12)
+            value.backward()
+            assert student.grad.isfinite().all()
+        assert loss(rows(n=0), rows(n=0), distinct=distinct, sample_weight=torch.zeros(0)).item() == 0.0
+
+    def test_refusals(self, loss, distinct):
+        for weights, message in (
+            (torch.ones(6), r"sample_weight has shape \(6,\); expected \(7,\)"),
+            (-torch.ones(7), "negative"),
+            (torch.full((7,), math.nan), "NaN"),
+        ):
+            with pytest.raises(InputError, match=message):
+                loss(rows(1), rows(2), distinct=distinct, sample_weight=weights)
+
+
+def test_samples_without_weight_count_nowhere_in_angles():
+    student, teacher = rows(1), rows(2)
+    weights = torch.tensor([1.0, 1, 1, 1, 1, 0, 0])
+    torch.testing.assert_close(
+        rkd_angle_loss(student, teacher, sample_weight=weights), rkd_angle_loss(student[:5], teacher[:5])
+    )

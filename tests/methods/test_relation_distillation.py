@@ -310,7 +310,7 @@ def test_no_features_at_all(data):
         ({"ramp_epochs": 2.5}, "ramp_epochs"),
         ({"teacher_epochs": -1}, "epochs is -1"),
         ({"teacher_projected": 0}, "teacher_projected is 0"),
-        ({"edge": "rkd_angle"}, "not available"),
+        ({"edge": "cos"}, "edge is 'cos'"),
     ],
 )
 def test_parameters_out_of_range(wrong, message):

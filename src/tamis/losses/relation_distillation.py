@@ -20,11 +20,13 @@ from tamis.losses.relation import (
     relation_graph,
 )
 from tamis.losses.relation_weights import check_number, relation_ramp
+from tamis.losses.rkd_angle import rkd_angle_loss
+from tamis.losses.rkd_distance import rkd_distance_loss
 from tamis.losses.simsiam import check_not_collapsed
 from tamis.statistics.labelled_logits import can_read_values
 
-Edge: TypeAlias = Literal["kl", "mse"]
-"""How two graphs are compared: as distributions over neighbours, or similarity by similarity."""
+Edge: TypeAlias = Literal["kl", "mse", "rkd_distance", "rkd_angle"]
+"""How edges are compared: as distributions over neighbours, similarity by similarity, or by RKD's terms."""
 
 Node: TypeAlias = Literal["cos", "aggregate"]
 """What stands for a sample: its own features, or the average of its neighbours'."""
@@ -64,9 +66,11 @@ class RelationDistillation(nn.Module):
         width; else ``nn.Linear(student_width, teacher_width, bias=False)``. Only the node term uses it.
     k : int, "auto" or None
         Neighbours of each sample, by the teacher. None: all others. ``"auto"``: all others in batches up
-        to 256, else 32.
-    edge : {"kl", "mse"}
-        ``k=1`` has no distribution to compare: it warns and takes ``"mse"``.
+        to 256, else 32. RKD's edges are all pairs or triples, whatever ``k``.
+    edge : {"kl", "mse", "rkd_distance", "rkd_angle"}
+        ``k=1`` has no distribution to compare: it warns and takes ``"mse"``. The last two: see
+        `rkd_distance_loss` and `rkd_angle_loss`, of the features as they are; time grows with B**3 for the
+        last one.
     node : {"cos", "aggregate"}
         ``"aggregate"`` compares averages over neighbours.
     teacher_temperature, student_temperature : float
@@ -173,7 +177,8 @@ class RelationDistillation(nn.Module):
         epoch : float, optional
             From 0, for the ramp; None means that the ramp is over.
         sample_weight : (B,) float tensor, optional
-            Of the edge term, such as `noise_emphasis`; 1 by default.
+            Of the edge term, such as `noise_emphasis`; 1 by default. With RKD's edges a pair or triple counts
+            as the product of its samples' weights, divided by the sum of these products.
 
         Returns
         -------
@@ -199,8 +204,7 @@ class RelationDistillation(nn.Module):
         mask = neighbor_mask(teacher_graph, self._k(len(teacher)))
         edge = node = teacher_graph.new_zeros(())
         if self.edge_weight > 0:
-            edge_rows = self._edge(relation_graph(student), teacher_graph, mask)
-            edge = reduced(edge_rows if sample_weight is None else sample_weight * edge_rows, "mean")
+            edge = self._edge(student, teacher, teacher_graph, mask, sample_weight)
         if self.node_weight > 0:
             node = reduced(self._node(student, teacher, teacher_graph, mask), "mean")
         return RelationTerms(edge, node)
@@ -217,17 +221,29 @@ class RelationDistillation(nn.Module):
         return self.k
 
     def _edge(
-        self, student_graph: torch.Tensor, teacher_graph: torch.Tensor, mask: torch.Tensor
+        self,
+        student: torch.Tensor,
+        teacher: torch.Tensor,
+        teacher_graph: torch.Tensor,
+        mask: torch.Tensor,
+        sample_weight: torch.Tensor | None,
     ) -> torch.Tensor:
+        if self.edge == "rkd_distance":
+            return rkd_distance_loss(student, teacher, sample_weight=sample_weight)
+        if self.edge == "rkd_angle":
+            return rkd_angle_loss(student, teacher, sample_weight=sample_weight)
+        student_graph = relation_graph(student)
         if self.edge == "mse":
-            return edge_mse(student_graph, teacher_graph, mask)
-        return edge_kl(
-            student_graph,
-            teacher_graph,
-            mask,
-            student_temperature=self.student_temperature,
-            teacher_temperature=self.teacher_temperature,
-        )
+            rows = edge_mse(student_graph, teacher_graph, mask)
+        else:
+            rows = edge_kl(
+                student_graph,
+                teacher_graph,
+                mask,
+                student_temperature=self.student_temperature,
+                teacher_temperature=self.teacher_temperature,
+            )
+        return reduced(rows if sample_weight is None else sample_weight * rows, "mean")
 
     def _node(
         self, student: torch.Tensor, teacher: torch.Tensor, teacher_graph: torch.Tensor, mask: torch.Tensor
@@ -246,10 +262,8 @@ class RelationDistillation(nn.Module):
 
 
 def _check_choices(k: int | str | None, edge: str, node: str) -> None:
-    if edge in {"rkd_distance", "rkd_angle"}:
-        raise InputError(f'edge {edge!r} is not available yet; use "kl" or "mse"')
     if edge not in get_args(Edge):
-        raise InputError(f'edge is {edge!r}; use "kl" or "mse"')
+        raise InputError(f"edge is {edge!r}; use {', '.join(map(repr, get_args(Edge)))}")
     if node not in get_args(Node):
         raise InputError(f'node is {node!r}; use "cos" or "aggregate"')
     is_count = isinstance(k, int) and not isinstance(k, bool) and k >= 1

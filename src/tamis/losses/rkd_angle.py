@@ -8,7 +8,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from tamis.losses.cosine import without_autocast
-from tamis.losses.rkd_distance import same_samples
+from tamis.losses.rkd_distance import relative_weights, same_samples
 from tamis.memory_budget import parse_memory_budget, rows_per_block
 from tamis.statistics.labelled_logits import widest
 
@@ -20,6 +20,7 @@ def rkd_angle_loss(
     teacher: Tensor,
     *,
     distinct: bool = False,
+    sample_weight: Tensor | None = None,
     memory_budget: str | int | None = None,
     compat: bool = False,
 ) -> Tensor:
@@ -38,6 +39,9 @@ def rkd_angle_loss(
     distinct : bool
         Mean over the N (N - 1) (N - 2) triples of different samples, as the paper writes, instead of all
         N**3 as in the authors' code, with which the paper's weights were tuned.
+    sample_weight : (N,) float tensor, optional
+        A triple counts as the product of its samples' weights, in the sum and in what the sum is divided by.
+        No gradient.
     memory_budget : str or int, optional
         Such as ``"64MiB"``; a quarter of it goes to a block. Blocks are of 256 MiB at most.
     compat : bool
@@ -47,12 +51,14 @@ def rkd_angle_loss(
     Returns
     -------
     scalar tensor
-        At least 0; 0 where one is a rotated, mirrored, scaled or shifted copy of the other, and for N < 3.
+        At least 0; 0 where one is a rotated, mirrored, scaled or shifted copy of the other, for N < 3, and
+        where no triple has a weight.
 
     Raises
     ------
     InputError
-        No two matrices of finite floats with as many rows, or a budget that is none.
+        No two matrices of finite floats with as many rows, a budget that is none, or weights that do not fit
+        or are negative.
 
     References
     ----------
@@ -72,10 +78,22 @@ def rkd_angle_loss(
     block = rows_per_block(vertex_bytes, parse_memory_budget(memory_budget))
     # Without a graph to fill, no time is spent on gradients.
     student = student if torch.is_grad_enabled() else student.detach()
-    total: Tensor = _AngleSum.apply(student, teacher, block, compat)  # type: ignore[no-untyped-call]
+    weights = None if sample_weight is None else relative_weights(sample_weight, student)
+    total: Tensor = _AngleSum.apply(student, teacher, weights, block, compat)  # type: ignore[no-untyped-call]
     # Unless points coincide, triples with a sample twice are equal for both networks: only the count differs.
-    count = n * (n - 1) * (n - 2) if distinct else n**3
-    return total / max(1, count)
+    if weights is not None:
+        count = _weight_of_triples(weights, distinct)
+        return torch.where(count > 0, total / count.masked_fill(count <= 0, 1.0), total * 0.0)
+    return total / max(1, n * (n - 1) * (n - 2) if distinct else n**3)
+
+
+def _weight_of_triples(weights: Tensor, distinct: bool) -> Tensor:
+    """Return the sum over triples of the product of their weights; 0 where rounding is all that is left."""
+    once, twice, thrice = (widest(weights).pow(power).sum() for power in (1, 2, 3))
+    everything = once.pow(3)
+    # Newton's identity: without the triples in which a sample stands twice or three times.
+    total = everything - 3 * once * twice + 2 * thrice if distinct else everything
+    return total.masked_fill(total <= 1e-9 * everything, 0.0).to(weights)
 
 
 def _directions(points: Tensor, vertices: Tensor, compat: bool) -> Tensor:
@@ -90,13 +108,19 @@ def _directions(points: Tensor, vertices: Tensor, compat: bool) -> Tensor:
     return units.masked_fill(is_zero, 0.0)
 
 
-def _angle_sum(student: Tensor, teacher: Tensor, vertices: slice, compat: bool) -> Tensor:
-    """Return the sum of the Huber losses of all triples whose vertex is in a slice of the rows."""
+def _angle_sum(
+    student: Tensor, teacher: Tensor, weights: Tensor | None, vertices: slice, compat: bool
+) -> Tensor:
+    """Return the sum of the weighted Huber losses of all triples whose vertex is in a slice of the rows."""
     with torch.no_grad():
         arms = _directions(teacher, teacher[vertices], compat)
         wanted = arms @ arms.transpose(1, 2)  # (V, N, N)
     arms = _directions(student, student[vertices], compat)
-    return functional.smooth_l1_loss(arms @ arms.transpose(1, 2), wanted.to(arms), reduction="sum")
+    found, wanted = arms @ arms.transpose(1, 2), wanted.to(arms)
+    if weights is None:
+        return functional.smooth_l1_loss(found, wanted, reduction="sum")
+    losses = functional.smooth_l1_loss(found, wanted, reduction="none")
+    return torch.einsum("v,i,k,vik->", weights[vertices], weights, weights, losses)
 
 
 class _AngleSum(torch.autograd.Function):
@@ -104,14 +128,19 @@ class _AngleSum(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: torch.autograd.Function, student: Tensor, teacher: Tensor, block: int, compat: bool
+        ctx: torch.autograd.Function,
+        student: Tensor,
+        teacher: Tensor,
+        weights: Tensor | None,
+        block: int,
+        compat: bool,
     ) -> Tensor:
         leaf = student.detach().requires_grad_(student.requires_grad)
         total = widest(leaf.new_zeros(()))
         gradient = torch.zeros_like(leaf)
         with torch.set_grad_enabled(leaf.requires_grad), without_autocast(leaf):
             for start in range(0, len(leaf), block):
-                part = _angle_sum(leaf, teacher, slice(start, start + block), compat)
+                part = _angle_sum(leaf, teacher, weights, slice(start, start + block), compat)
                 total += part.detach()
                 if leaf.requires_grad:
                     gradient += torch.autograd.grad(part, leaf)[0]
@@ -120,6 +149,6 @@ class _AngleSum(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: torch.autograd.Function, outer: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: torch.autograd.Function, outer: Tensor) -> tuple[Tensor, None, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return outer * gradient, None, None, None
+        return outer * gradient, None, None, None, None

@@ -69,7 +69,9 @@ def relative_distances(embeddings: Tensor) -> Tensor:
     return distances / (distances.sum() / n_pairs) if n_pairs else distances
 
 
-def rkd_distance_loss(student: Tensor, teacher: Tensor, *, distinct: bool = False) -> Tensor:
+def rkd_distance_loss(
+    student: Tensor, teacher: Tensor, *, distinct: bool = False, sample_weight: Tensor | None = None
+) -> Tensor:
     """Return how far the student's relative distances are from the teacher's (RKD-D).
 
     Parameters
@@ -81,16 +83,20 @@ def rkd_distance_loss(student: Tensor, teacher: Tensor, *, distinct: bool = Fals
     distinct : bool
         Mean over the N (N - 1) pairs of different samples, as the paper writes, instead of all N * N as in
         the authors' code, with which the paper's weights were tuned.
+    sample_weight : (N,) float tensor, optional
+        A pair counts as the product of its samples' weights, in the sum and in what the sum is divided by.
+        No gradient.
 
     Returns
     -------
     scalar tensor
-        At least 0; 0 where one is a rotated, mirrored, scaled or shifted copy of the other, and for N < 3.
+        At least 0; 0 where one is a rotated, mirrored, scaled or shifted copy of the other, for N < 3, and
+        where no pair has a weight.
 
     Raises
     ------
     InputError
-        No two matrices of finite floats with as many rows.
+        No two matrices of finite floats with as many rows, or weights that do not fit or are negative.
 
     References
     ----------
@@ -104,8 +110,37 @@ def rkd_distance_loss(student: Tensor, teacher: Tensor, *, distinct: bool = Fals
     """
     student, teacher = same_samples(student, teacher)
     found, wanted = relative_distances(student), relative_distances(teacher)
+    if sample_weight is not None:
+        return _weighted_mean(found, wanted, relative_weights(sample_weight, student), distinct)
     count = max(1, len(found) * (len(found) - int(distinct)))
     return functional.smooth_l1_loss(found, wanted.to(found), reduction="sum") / count
+
+
+def _weighted_mean(found: Tensor, wanted: Tensor, weights: Tensor, distinct: bool) -> Tensor:
+    losses = functional.smooth_l1_loss(found, wanted.to(found), reduction="none")  # (N, N)
+    pairs = weights[:, None] * weights[None, :]
+    total = pairs.sum() - pairs.diagonal().sum() * int(distinct)
+    # One sample alone with a weight: no pair has one, and rounding may leave less than nothing of them.
+    is_any = total > 1e-6 * pairs.sum()
+    return torch.where(is_any, (pairs * losses).sum() / total.masked_fill(~is_any, 1.0), losses.sum() * 0.0)
+
+
+def relative_weights(weights: Tensor, rows: Tensor) -> Tensor:
+    """Return weights of the rows with the largest at 1, in their type, without gradient.
+
+    Raises
+    ------
+    InputError
+        Not one weight a row, or one that is negative or not finite.
+    """
+    if weights.shape != rows.shape[:1]:
+        raise InputError(f"sample_weight has shape {tuple(weights.shape)}; expected ({len(rows)},)")
+    weights = weights.detach().to(rows)
+    if not bool((torch.isfinite(weights) & (weights >= 0)).all()):
+        raise InputError("sample_weight holds negative numbers, NaN or infinity; expected at least 0")
+    # Products of three must not underflow.
+    largest = weights.amax() if len(weights) else weights.sum()
+    return weights / largest.masked_fill(largest == 0, 1.0)
 
 
 def same_samples(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
