@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -86,8 +86,15 @@ class MetricLearning(EmbeddingMethod):
         for name, value in (("memory_weight", memory_weight), ("warmup", warmup)):
             if value < 0:
                 raise InputError(f"{name} is {value}; expected 0 or more")
+        if memory is not None and memory < 0:
+            raise InputError(f"memory is {memory}; expected a number of embeddings, or 0 for none")
         if proxy_lr <= 0:
             raise InputError(f"proxy_lr is {proxy_lr}; expected above 0")
+        if selector not in get_args(SelectorName):
+            names = ", ".join(map(repr, get_args(SelectorName)))
+            raise InputError(f"selector is {selector!r}; expected one of {names}")
+        if memory is not None and memory < 0:
+            raise InputError(f"memory is {memory}; expected a number of embeddings, 0 for none")
         make = partial(make_metric_loss, loss, n_classes=n_classes, embedding_size=embedding_size)
         if takes_memory(loss):
             # Embeddings and memory have unit length already.

@@ -94,7 +94,7 @@ def judged_by_embeddings(training: Training, prepared: Prepared, opinion: Opinio
     found = audit(replace(dataset, features={"embedding": embeddings}), task="retrieval")
     note = (
         f"The labels were judged in the embeddings of {opinion.name}, which was trained on them: what it has "
-        "learned by heart counts as right, so that fewer labels are found than are wrong."
+        "learned by heart counts as right. An audit of the data before the training knows nothing of that."
     )
     summary = replace(found.summary, notes=(*found.summary.notes, note))
     issues = with_scores(found.issues, opinion)

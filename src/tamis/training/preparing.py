@@ -61,12 +61,12 @@ class Prepared:
         return ChosenExamples(self.examples, torch.from_numpy(rows).to(device))
 
     def labels(self, rows: IntArray, device: torch.device) -> torch.Tensor:
-        """Return the label codes of some rows, (m,) int64: places in `classes`, and K for any other class."""
-        codes = self.source.labels[rows]
-        places = np.full(self.source.dataset.n_classes + 1, len(self.classes), dtype=np.int64)
-        places[self.classes] = np.arange(len(self.classes))
-        places[-1] = -1  # no label
-        return torch.from_numpy(places[codes]).to(device)
+        """Return the label codes of some rows, (m,) int64: places in `classes`, then the other classes."""
+        n_classes = self.source.dataset.n_classes
+        order = np.concatenate([self.classes, np.setdiff1d(np.arange(n_classes), self.classes)])
+        places = np.full(n_classes + 1, -1, dtype=np.int64)  # the last one for -1, no label
+        places[order] = np.arange(n_classes)
+        return torch.from_numpy(places[self.source.labels[rows]]).to(device)
 
     @property
     def class_names(self) -> tuple[str | int, ...]:
