@@ -103,3 +103,12 @@ def test_assignments() -> None:
     given = ["a-b=1", "c=1e-3", "d=true", "e=null", "f=word", "g=1,2", "h=[3]", "i=a=b"]
     expected = {"a_b": 1, "c": 0.001, "d": True, "e": None, "f": "word", "g": (1, 2), "h": "[3]", "i": "a=b"}
     assert assignments("--param", given) == expected
+
+
+def test_inherited_parameters_have_their_types() -> None:
+    """`metric` takes the constructor of its parent: its slips are found, too."""
+    with pytest.raises(InputError, match="selector is 'prsim'; expected 'none', 'prism_average'"):
+        split_params("metric", {"selector": "prsim"}, None)
+    with pytest.raises(InputError, match="margin is 'wide'; expected a number or nothing"):
+        split_params("metric", {"margin": "wide"}, None)
+    assert split_params("metric", {"warmup": 1}, None)[0] == {"warmup": 1.0}

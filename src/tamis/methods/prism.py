@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from tamis.errors import InputError
 from tamis.losses.metric import MetricLossName
 from tamis.methods.base import METHODS, BuildNetwork
 from tamis.methods.metric_learning import MetricLearning
@@ -53,6 +54,8 @@ window, warmup, proxy_lr
         warmup: float = 0.0,
         proxy_lr: float = 10.0,
     ) -> None:
+        if similarity not in {"average", "vmf"}:
+            raise InputError(f"similarity is {similarity!r}; expected 'average' or 'vmf'")
         super().__init__(
             build,
             n_samples=n_samples,

@@ -75,7 +75,9 @@ def make_plugin(name: str, params: Params | None = None) -> Plugin:
 
 def type_of(kind: type, name: str) -> object:
     """Return the annotated type of a constructor's argument."""
-    return typing.get_type_hints(vars(kind).get("__init__", kind)).get(name, object)
+    # The first constructor on the way to the base: a class without its own has that of its parent.
+    makers = [vars(each)["__init__"] for each in kind.__mro__ if "__init__" in vars(each)]
+    return typing.get_type_hints(makers[0]).get(name, object)
 
 
 def checked(name: str, value: Value, kind: type) -> Value:
