@@ -112,8 +112,6 @@ class RelationDistilled(EmbeddingMethod):
         weights = {"darkrank_weight": darkrank_weight, "loss_weight": loss_weight}
         for name, weight in weights.items():
             check_number(name, weight)
-        if not distance_weight + angle_weight + darkrank_weight > 0:
-            raise InputError("all weights of relations are 0: there is nothing to learn from the teacher")
         self.teacher = None if teacher == "features" else build(1, teacher_size or embedding_size)
         self.teacher_epochs = teacher_epochs
         self.loss = make_metric_loss(
@@ -122,6 +120,8 @@ class RelationDistilled(EmbeddingMethod):
         self.relations = RelationalKnowledgeDistillation(
             distance_weight=distance_weight, angle_weight=angle_weight
         )
+        if not distance_weight + angle_weight + darkrank_weight > 0:
+            raise InputError("all weights of relations are 0: there is nothing to learn from the teacher")
         self.darkrank, self.darkrank_weight = HardDarkRank(), darkrank_weight
         self.loss_weight = loss_weight
         self.register_buffer("is_taught", torch.tensor(teacher == "features"))
