@@ -20,6 +20,7 @@ from tamis.methods.prism import PRISM
 SGD = {"recipe": {"schedule": "constant", "optimizer": "sgd", "momentum": 0.0}, "per_class": 5}
 LOSSES = get_args(MetricLossName)
 RATE = {"noise_rate": 0.2}
+AT_ONCE = {"warmup": 0.0}
 
 
 def watching(method_class: type[MetricLearning]) -> type[MetricLearning]:
@@ -57,7 +58,7 @@ def test_second_step_adds_the_loss_against_the_memory(fit_embedding, plant_ident
     optimizer.step()
     second = normalize(network(rows).logits, dim=1)
     value = loss(second, labels) + 0.5 * loss(second, labels, ref_emb=first.detach(), ref_labels=labels)
-    how = {"batch_size": 40, "lr": 0.01, "memory": 40, "memory_weight": 0.5} | SGD
+    how = {"batch_size": 40, "lr": 0.01, "memory": 40, "memory_weight": 0.5, "warmup": 0.0} | SGD
     run = fit_embedding(Metric, data, epochs=2, **how)
     assert run.records[1]["loss"] == pytest.approx(value.item(), rel=1e-4)
 
@@ -77,7 +78,7 @@ def test_the_filter_leaves_wrong_labels_out(similarity, fit_embedding):
 
 def test_random_drop_leaves_the_same_share_out_whatever_the_labels(fit_embedding):
     method = watching(Metric)
-    run = fit_embedding(method, selector="random", **RATE)
+    run = fit_embedding(method, selector="random", **AT_ONCE, **RATE)
     index, keep = (torch.cat(parts) for parts in zip(*[each[1:] for each in method.seen], strict=True))
     assert (~keep).float().mean() == pytest.approx(6 / 32)
     assert abs(run.data.is_wrong[index[~keep]].float().mean() - 0.2) < 0.1
@@ -87,7 +88,7 @@ def test_random_drop_leaves_the_same_share_out_whatever_the_labels(fit_embedding
 
 def test_only_what_was_kept_is_remembered(fit_embedding):
     method = watching(PRISM)
-    run = fit_embedding(method, epochs=1, **RATE)
+    run = fit_embedding(method, epochs=1, **AT_ONCE, **RATE)
     kept = [index[keep] for _, index, keep in method.seen]
     memory = run.method.memory
     assert int(memory.n_rows) == sum(map(len, kept))
@@ -134,12 +135,12 @@ def test_batches_of_which_nothing_or_one_row_is_kept(loss, fit_embedding):
 
             self.selector.select = harsh
 
-    nothing = fit_embedding(Harsh, epochs=2, loss=loss, **RATE)
+    nothing = fit_embedding(Harsh, epochs=2, loss=loss, **AT_ONCE, **RATE)
     assert nothing.records[-1]["loss"] == 0
     assert nothing.records[-1]["kept"] == 0
     assert not int(nothing.method.memory.n_rows)
     Harsh.n_kept = 1
-    one = fit_embedding(Harsh, epochs=2, loss=loss, **RATE)
+    one = fit_embedding(Harsh, epochs=2, loss=loss, **AT_ONCE, **RATE)
     assert one.records[-1]["kept"] == pytest.approx(1 / 32)
     assert one.precision_at_1 > 0
 
@@ -167,6 +168,11 @@ def test_proxies_have_a_learning_rate_of_their_own(loss, fit_embedding):
     assert not torch.equal(first, torch.nn.utils.parameters_to_vector(trained.method.loss.parameters()))
 
 
+def test_by_default_the_first_epoch_is_a_warm_up(fit_embedding):
+    one, two = (fit_embedding(PRISM, epochs=epochs, **RATE).method.memory.n_rows for epochs in (1, 2))
+    assert int(one) == 0 < int(two)
+
+
 def test_pair_losses_have_one_group(fit_embedding):
     assert len(fit_embedding(Metric, epochs=0).training.optimizers["main"].param_groups) == 1
 
@@ -175,8 +181,8 @@ def test_pair_losses_have_one_group(fit_embedding):
     "how",
     [
         {"loss": "proxy_anchor"},
-        {"loss": "multi_similarity", "memory": 40},
-        {"selector": "random", "memory": 40, **RATE},
+        {"loss": "multi_similarity", "memory": 40, **AT_ONCE},
+        {"selector": "random", "memory": 40, **AT_ONCE, **RATE},
         {"selector": "prism_vmf", "loss": "soft_triple", "window": 3, "warmup": 0.5, **RATE},
     ],
 )

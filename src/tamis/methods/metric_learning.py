@@ -52,7 +52,8 @@ class MetricLearning(EmbeddingMethod):
     window : int
         Batches over which PRISM's threshold is smoothed; 1 = not at all.
     warmup : float
-        Epochs at the start without filter and memory.
+        Epochs at the start without filter and memory: embeddings of an untrained network are all alike, and
+        what is compared with them or judged by them first is not made good later. The publications have none.
     proxy_lr : float
         Learning rate of a loss's proxies, as a multiple of the network's.
     """
@@ -72,7 +73,7 @@ class MetricLearning(EmbeddingMethod):
         selector: SelectorName = "none",
         noise_rate: NoiseRate = "estimate",
         window: int = 30,
-        warmup: float = 0.0,
+        warmup: float = 1.0,
         proxy_lr: float = 10.0,
     ) -> None:
         super().__init__(

@@ -51,7 +51,7 @@ window, warmup, proxy_lr
         similarity: Literal["average", "vmf"] = "average",
         noise_rate: NoiseRate = "estimate",
         window: int = 30,
-        warmup: float = 0.0,
+        warmup: float = 1.0,
         proxy_lr: float = 10.0,
     ) -> None:
         if similarity not in {"average", "vmf"}:
