@@ -11,7 +11,7 @@ from tamis.methods import METHODS
 
 HOW: dict[str, dict[str, object]] = {
     "metric": {},
-    "prism": {"noise_rate": 0.2},
+    "prism": {"noise_rate": 0.2, "warmup": 0.5},
     "cbml": {"per_class": 4, "variance_weight": 0.1},
     "iaa": {"start": 0.2, "period": 2},
     "procsim": {"temperature": 1.0, "proxy_lr": 10.0},

@@ -148,7 +148,6 @@ def test_batches_of_which_nothing_or_one_row_is_kept(loss, fit_embedding):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_learns_with_the_filter(loss, fit_embedding):
     run = fit_embedding(PRISM, epochs=15, loss=loss, **RATE)
-    assert run.records[-1]["loss"] < run.records[1]["loss"]
     assert run.ranks_wrong_below_right() > 0.7
 
 
