@@ -29,7 +29,7 @@ def run(
 ) -> None:
     """Compare detectors, training methods or metric learning on data whose wrong labels are known.
 
-    Runs data x noise x seeds x detectors (or methods x learning rates) as the file says and writes
+    Runs data x noise x seeds x detectors (or methods) as the file says and writes
     results.json, table.md and, of trainings, curves. Interrupted, it continues when the same command is run
     again.
     """

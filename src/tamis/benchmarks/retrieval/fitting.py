@@ -110,7 +110,7 @@ class RetrievalFit:
         """
         training = self._training()
         watch = FilterWatch(
-            training.method, torch.from_numpy(self.material.is_wrong).to(training.fabric.device)
+            training.method, torch.tensor(self.material.is_wrong, device=training.fabric.device)
         )
         training.settings.report_epoch = watch.end_epoch
         start, cpu = time.perf_counter(), time.process_time()

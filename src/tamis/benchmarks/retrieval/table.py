@@ -123,13 +123,15 @@ class _Block:
         lines = {title: [mean_and_spread(each, "+.1f") for each in cells] for title, cells in found.items()}
         text = f"Points of P@1 above “{baseline}”, seed by seed:\n\n"
         text += _markdown(["method", *(noise.name for noise in self.config.noise)], lines)
+        untrained = {each.title for each in self.config.methods if each.method == UNTRAINED}
         losing = [
             f"{title} with {noise.name} ({mean:+.1f})"
             for title, cells in found.items()
+            if title not in untrained
             for noise, each in zip(self.config.noise, cells, strict=True)
             if (mean := mean_of(each)) is not None and mean < 0
         ]
-        return f"{text}\nBelow “{baseline}”: {'; '.join(losing) or 'nothing'}."
+        return f"{text}\n\nBelow “{baseline}”: {'; '.join(losing) or 'nothing'}."
 
     def _pairs(self, title: str, baseline: str, noise: RetrievalNoiseConfig) -> list[float]:
         one = {row["seed"]: values_of([row], "last") for row in self._done(title, noise)}
