@@ -10,6 +10,7 @@ Run folders of `tamis bench`, each with a heading. Curves are copied beside the 
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -54,7 +55,8 @@ def section(heading: str, folder: Path, page: Path | None) -> str:
         raise SystemExit(f"{folder} holds no benchmark of metric learning")
     text = f"## {heading}\n\n{state(config, results)}\n\n{retrieval_table(config, results['rows'])}"
     for curves in sorted(folder.glob("curves-*.png")):
-        name = f"retrieval-{heading.lower().replace(' ', '-')}-{curves.name}"
+        slug = re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-")
+        name = f"retrieval-{slug}-{curves.name}"
         if page is not None:
             shutil.copyfile(curves, page.parent / name)
         text += f"\n![{curves.stem.removeprefix('curves-').replace('_', ' ')}]({name})\n"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -68,7 +69,8 @@ def section(heading: str, folder: Path, page: Path | None) -> str:
     assert isinstance(config, TrainingConfig)
     text = f"## {heading}\n\n{state(config, results)}\n\n{training_table(config, results['rows'])}"
     for curves in sorted(folder.glob("curves-*.png")):
-        name = f"training-{heading.lower().replace(' ', '-')}-{curves.name}"
+        slug = re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-")
+        name = f"training-{slug}-{curves.name}"
         if page is not None:
             shutil.copyfile(curves, page.parent / name)
         text += f"\n![{curves.stem.removeprefix('curves-').replace('_', ' ')}]({name})\n"

@@ -127,5 +127,7 @@ def n_trials(config: TrainingConfig) -> int:
         for method in config.candidates(task.data):
             if is_applicable(method, task.data):
                 first = first_trials(config, task, method)
-                total += len(first) + len(last_trials(config, task, method, first[0].lr)) - 1
+                # A rate may be named several times, to stand for as many choices as the others have.
+                n_rates = len({trial.lr for trial in first})
+                total += n_rates + len(last_trials(config, task, method, first[0].lr)) - 1
     return total
