@@ -52,7 +52,9 @@ def _fake_audit(path: Path | None = Path("runs/x"), **changes: object) -> Simple
         "rank": [0, 1, None],
     }
     summary = AuditSummary(**(facts | changes))
-    return SimpleNamespace(summary=summary, path=path, ranked=lambda n: pa.table(rows).slice(0, n))
+    return SimpleNamespace(
+        summary=summary, path=path, merges=None, splits=None, ranked=lambda n: pa.table(rows).slice(0, n)
+    )
 
 
 Capture = Callable[..., dict[str, object]]

@@ -74,6 +74,12 @@ def test_it_learns_without_labels(train, backbone):
     assert verdict.suggested.tolist() == run.data.given.tolist()
 
 
+def test_mixed_precision_mines_as_full_precision_does(train):
+    mixed, full = (train(precision=precision) for precision in ("bf16-mixed", "32-true"))
+    assert mixed.records[-1]["loss"] == pytest.approx(full.records[-1]["loss"], rel=0.1)
+    assert mixed.records[-1]["mined"] == pytest.approx(full.records[-1]["mined"], rel=0.1)
+
+
 def test_batches_are_anchors_and_their_neighbours(train):
     method = train(epochs=1, stages=1).method
     (plan,) = method.plan_epoch(0, None)

@@ -175,12 +175,18 @@ class InsCLR(EmbeddingMethod):
 
     def training_step(self, batches: Mapping[str, Batch], moment: Moment) -> Losses:
         """Return the contrastive loss of pseudo labels within the batch, and against the memory."""
-        batch, is_mining = batches["train"], moment.phase == "mining"
-        anchors = batch.index.view(-1, 1 + self.n_neighbors)[:, :1]
-        groups = (anchors + 1).expand(-1, 1 + self.n_neighbors).flatten()
+        batch = batches["train"]
         embeddings = self.embed(batch.inputs)
         with torch.no_grad():
             plain = self.embed(batch.views[1])
+        # Thresholds are compared with cosines: half precision would round these to steps of 0.004.
+        with torch.autocast(plain.device.type, enabled=False):
+            return self._loss(embeddings, plain, batch, moment)
+
+    def _loss(self, embeddings: Tensor, plain: Tensor, batch: Batch, moment: Moment) -> Tensor:
+        is_mining = moment.phase == "mining"
+        anchors = batch.index.view(-1, 1 + self.n_neighbors)[:, :1]
+        groups = (anchors + 1).expand(-1, 1 + self.n_neighbors).flatten()
         labels = groups if not is_mining else reject_unlike(plain, groups, threshold=self.batch_threshold)
         if self.use_labels and not is_mining:
             labels = self._without_other_labels(groups, batch.labels)
