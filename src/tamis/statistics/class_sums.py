@@ -10,6 +10,9 @@ import torch
 from tamis.errors import InputError
 from tamis.statistics.probabilities import ArrayLike
 
+_USUAL = 1e15
+"""Lengths up to this, and down to one over it, have squares that neither overflow nor vanish in float32."""
+
 
 def unit_rows(embeddings: torch.Tensor) -> torch.Tensor:
     """Return rows scaled to length 1, without gradient; rows of zeros, NaN or infinity become zeros.
@@ -39,10 +42,18 @@ def fit_unit_rows(embeddings: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]
     """
     rows = embeddings.detach()
     rows = rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
+    length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    is_usual = (length > 1.0 / _USUAL) & (length < _USUAL)  # NaN is not
+    if bool(is_usual.all()):
+        return rows / length, is_usual[:, 0]
+    units, is_fit = _extreme_unit_rows(rows)
+    return torch.where(is_usual, rows / length, units), is_fit
+
+
+def _extreme_unit_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     largest = rows.abs().amax(dim=1, keepdim=True)
     is_fit = largest < torch.inf  # NaN in a row makes its largest entry NaN
-    if not bool(is_fit.all()):
-        rows, largest = torch.where(is_fit, rows, 0.0), torch.where(is_fit, largest, 0.0)
+    rows, largest = torch.where(is_fit, rows, 0.0), torch.where(is_fit, largest, 0.0)
     # Division by the largest entry first: squares of extreme values would overflow or vanish.
     tiny = torch.finfo(rows.dtype).tiny
     scaled = rows / largest.clamp_(min=tiny)
