@@ -53,7 +53,7 @@ def test_names_of_noise_tell_options_apart() -> None:
         ({"data": [GIVEN], "seeds": [1, 1]}, "seeds must differ"),
         ({"data": [GIVEN], "seeds": [-1]}, "from 0 on"),
         ({"data": [GIVEN], "peers": ["peer.py"]}, "write file.py:function"),
-        ({"data": [GIVEN], "task": "retrieval"}, "task is 'ranking'"),
+        ({"data": [GIVEN], "task": "ranking"}, "task is 'ranking'"),
         ({"data": [GIVEN], "task": "training"}, "methods: Field required"),
         ({"data": [{"name": "x", "truth": "t.npy"}]}, "has no features, pred_probs or answers"),
         ({"data": [{"name": "x", "features": "x.npy", "labels": "y.npy"}]}, "either truth or is_wrong"),
