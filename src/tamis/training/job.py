@@ -194,11 +194,10 @@ class Job:
         return Evaluation(self.prepared.chosen(some, self.device), self.prepared.labels(some, self.device))
 
     def _judged(self, opinion: Opinion, training: Training) -> Audit | None:
-        if self.is_retrieval:
-            # Every process takes part in the embedding of the rows.
-            return replace(judged_by_embeddings(training, self.prepared, opinion), path=self.folder)
         if self.fabric.global_rank > 0:
             return None
+        if self.is_retrieval:
+            return replace(judged_by_embeddings(training, self.prepared, opinion), path=self.folder)
         knowledge = None if self.wishes.audit is False else self.knowledge
         return replace(judged(self.prepared, opinion, knowledge), path=self.folder)
 
