@@ -204,7 +204,7 @@ def test_a_training_that_is_killed_again_and_again_ends_the_same(here: Path) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["cross_entropy", "elr", "bare"])
+@pytest.mark.parametrize("method", ["cross_entropy", "elr", "bare", "prism"])
 def test_two_processes_train_what_one_does(here: Path, method: str) -> None:
     for processes in (1, 2):
         arguments = [*SHORT, "--method", method, "--backbone", "mlp", "--param", "batch_size=25", "--json"]
@@ -223,7 +223,8 @@ def test_two_processes_train_what_one_does(here: Path, method: str) -> None:
     assert one.keys() == two.keys()
     for name in one:
         np.testing.assert_allclose(one[name], two[name], atol=1e-3, err_msg=name)
-    scores = [np.load(here / f"run{processes}" / "beliefs.npy") for processes in (1, 2)]
+    files = [here / f"run{processes}" / "clean_scores.parquet" for processes in (1, 2)]
+    scores = [pq.read_table(file)["clean_score"].to_numpy() for file in files]
     np.testing.assert_allclose(scores[0], scores[1], atol=1e-3)
 
 
