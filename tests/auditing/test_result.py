@@ -36,6 +36,7 @@ def _module(name: str) -> Any:
 def test_run_folder(run: tamis.Audit) -> None:
     assert run.path is not None
     assert sorted(path.name for path in run.path.iterdir()) == [
+        "embedding_map.parquet",
         "issues.parquet",
         "neighbors.npy",
         "report.html",
@@ -62,6 +63,7 @@ def test_load_gives_the_same(run: tamis.Audit, found: tamis.Audit) -> None:
     assert loaded.random_state == 3
     assert loaded.dataset is None
     assert loaded.neighbors is not None
+    assert loaded.embedding_map.equals(run.embedding_map)
     assert run.neighbors is not None
     assert np.array_equal(loaded.neighbors, run.neighbors)
     assert np.array_equal(loaded.transition, found.transition)
@@ -97,6 +99,7 @@ def test_to_pandas_and_repr(found: tamis.Audit) -> None:
 def test_report(found: tamis.Audit, tmp_path: Path) -> None:
     path = found.report(tmp_path / "sub.html")
     assert path.stat().st_size > 5000
+    assert 'id="map"' in path.read_text(encoding="utf-8")
 
 
 def test_out_that_holds_something_else_is_refused(data: Any, tmp_path: Path) -> None:

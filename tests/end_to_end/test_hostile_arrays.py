@@ -200,7 +200,13 @@ def test_a_finished_run_survives_wrong_input_and_is_rebuilt_when_damaged(cli: Cl
     run = tmp_path / "run"
     assert cli("audit", *words).code == 0
     before = contents(run)
-    assert set(before) == {"issues.parquet", "neighbors.npy", "report.html", "run.json"}
+    assert set(before) == {
+        "embedding_map.parquet",
+        "issues.parquet",
+        "neighbors.npy",
+        "report.html",
+        "run.json",
+    }
     assert cli("audit", "nowhere", "--out", "run").code == 2
     assert cli("audit", *words[:2], "--labels", tmp_path / "features.npy", "--out", "run").code == 2
     assert contents(run) == before

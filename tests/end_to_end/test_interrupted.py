@@ -22,7 +22,7 @@ from .conftest import blobs, save_arrays, save_picture
 pytestmark = pytest.mark.slow
 
 COMMAND = [sys.executable, "-m", "tamis.cli", "audit", "--limit-print", "0"]
-FILES = {"issues.parquet", "neighbors.npy", "report.html", "run.json"}
+FILES = {"embedding_map.parquet", "issues.parquet", "neighbors.npy", "report.html", "run.json"}
 
 Stop = Callable[[], bool]
 

@@ -148,6 +148,23 @@ def test_pca_against_scikit_learn():
         PCA(n_components=8).fit(features)
 
 
+@pytest.mark.parametrize("n", [3, 40, 900])
+def test_few_components_of_wide_rows_are_found_alone(n):
+    draw = np.random.default_rng(n)
+    features = draw.normal(size=(n, 700)) + draw.normal(size=(n, 2)) @ draw.normal(size=(2, 700))
+    for whiten in (False, True):
+        ours = PCA(n_components=2, whiten=whiten).fit_transform(features)
+        reference = REFERENCE(2, svd_solver="full", whiten=whiten).fit_transform(features)
+        assert np.allclose(np.abs(ours), np.abs(reference), atol=1e-9 * np.abs(reference).max())
+    order = draw.permutation(n)
+    assert np.allclose(
+        PCA(n_components=2).fit(features[order]).components_, PCA(n_components=2).fit(features).components_
+    )
+    # One direction alone.
+    line = PCA(n_components=2).fit_transform(np.outer(np.arange(float(n)), np.ones(700)))
+    assert np.allclose(line[:, 1], 0, atol=1e-9 * n)
+
+
 def test_edges_of_tldr():
     twice = np.repeat(rows(n=20), 2, axis=0)
     assert np.isfinite(TLDR(**{**SMALL, "n_components": 12}).fit_transform(twice)).all()

@@ -17,6 +17,7 @@ import pandas as pd
 from tamis.auditing.clock import Clock
 from tamis.auditing.crowd import audit_crowd
 from tamis.auditing.crowd_table import find_crowd_table
+from tamis.auditing.embedding_map import map_features
 from tamis.auditing.evidence import Evidence, weigh
 from tamis.auditing.identities import assess_identities
 from tamis.auditing.material import Material, attach, gather
@@ -153,6 +154,8 @@ def audit(
     store = StageStore(None if folder is None else folder / STAGES, input_hash)
     assess = assess_identities if task == "retrieval" else _assess
     result = replace(assess(material, store, memory_budget, clock), path=folder, random_state=random_state)
+    with clock("map"):
+        result = replace(result, embedding_map=map_features(material, result.issues))
     if folder is not None:
         config = made_of | {
             "encoder": encoder if isinstance(encoder, str) else None if encoder is None else repr(encoder),

@@ -44,6 +44,8 @@ class Audit:
     merges, splits : pyarrow.Table or None
         Of an audit of identities: pairs that may be one, and identities that may be two, the most
         conspicuous first; see ``docs/identities.md``.
+    embedding_map : pyarrow.Table or None
+        Where features exist, some samples in two dimensions: row, x, y; see ``docs/report.md``.
 
     Examples
     --------
@@ -66,6 +68,7 @@ class Audit:
     annotators: pa.Table | None = None
     merges: pa.Table | None = None
     splits: pa.Table | None = None
+    embedding_map: pa.Table | None = None
 
     def __repr__(self) -> str:
         wrong = self.expected_wrong
@@ -131,6 +134,7 @@ class Audit:
             random_state=self.random_state,
             annotators=self.annotators,
             identities=Identities(self.merges, self.splits),
+            embedding_map=self.embedding_map,
         )
         return target
 
@@ -171,7 +175,7 @@ class Audit:
         return cls(issues, summary, folder, None, found, seed, **tables)
 
 
-TABLES = ("annotators", "merges", "splits")
+TABLES = ("annotators", "merges", "splits", "embedding_map")
 """Tables that an audit may have beside its issues: attributes of `Audit`, and files of the run folder."""
 
 

@@ -37,6 +37,7 @@ def write_report(
     annotators: pa.Table | None = None,
     training: TrainingSection | None = None,
     identities: Identities | None = None,
+    embedding_map: pa.Table | None = None,
 ) -> None:
     """Write the report of an audit as one HTML file that can be read offline.
 
@@ -69,6 +70,8 @@ def write_report(
         Of the run of a training: its method, its settings and its curves.
     identities : Identities or None
         Of an audit of identities: pairs that may be one, and those that may be two.
+    embedding_map : pyarrow.Table or None
+        Samples on a map of the features: row, x, y; metadata ``variance``.
 
     Raises
     ------
@@ -102,6 +105,7 @@ def write_report(
         annotators=annotators,
         training=training,
         identities=identities,
+        embedding_map=embedding_map,
     )
     write_text(path, _render(page))
 

@@ -13,6 +13,7 @@ from tamis.data.dataset import Dataset
 from tamis.issues.summary import AuditSummary
 from tamis.reporting.annotators import AnnotatorRow, annotator_rows
 from tamis.reporting.curves import Curves, TrainingSection, curves_of
+from tamis.reporting.embedding_map import MapSection, map_section
 from tamis.reporting.gallery import Card, build_cards
 from tamis.reporting.identities import Identities, IdentityHints, identity_hints
 from tamis.reporting.other_issues import IssueSection, issue_sections
@@ -98,6 +99,7 @@ class Page:
     n_annotators: int = 0
     training: Curves | None = None
     identities: IdentityHints | None = None
+    map: MapSection | None = None
 
 
 def build_page(
@@ -113,6 +115,7 @@ def build_page(
     annotators: pa.Table | None = None,
     training: TrainingSection | None = None,
     identities: Identities | None = None,
+    embedding_map: pa.Table | None = None,
 ) -> Page:
     """Return the page of an audit; the arguments are those of `write_report`."""
     reader = SampleReader(issues, dataset)
@@ -145,6 +148,7 @@ def build_page(
         n_annotators=0 if annotators is None else annotators.num_rows,
         training=None if training is None else curves_of(training),
         identities=hints,
+        map=map_section(embedding_map, issues, summary),
     )
 
 
