@@ -29,7 +29,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
         del sys.modules[name]
 
 
-@pytest.mark.parametrize("name", ["training_page", "engine_overhead", "gpu_speed"])
+@pytest.mark.parametrize("name", ["page", "engine_overhead", "gpu_speed"])
 def test_help(name: str, load: Load, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         load(name).main(["--help"])
@@ -98,7 +98,7 @@ def test_page_of_a_run(load: Load, tmp_path: Path) -> None:
     (tmp_path / "o.json").write_text(json.dumps(overhead), encoding="utf-8")
     page = tmp_path / "page.md"
     figures = ["--figures", str(tmp_path / "o.json")]
-    assert load("training_page").main([f"On features={run}", *figures, "--out", str(page)]) == 0
+    assert load("page").main([f"On features={run}", *figures, "--out", str(page)]) == 0
     text = page.read_text(encoding="utf-8")
     assert (
         "## On features\n\n1 of 2 trainings. Learning rates to choose from: 0.1; recipe of all: their own"

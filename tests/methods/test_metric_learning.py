@@ -104,6 +104,13 @@ def test_prism_remembers_all_rows_up_to_8192(fit_embedding):
     assert fit_embedding(Metric, epochs=0).method.memory is None
 
 
+@pytest.mark.parametrize("method", [PRISM, Metric])
+def test_a_memory_is_saved_once(fit_embedding, method):
+    given = RATE if method is PRISM else {"memory": 50}
+    saved = fit_embedding(method, epochs=0, **given).method.state_dict()
+    assert [name.rpartition(".")[2] for name in saved].count("embeddings") == 1
+
+
 def test_warm_up_trains_on_all_and_remembers_nothing(fit_embedding):
     plain, warm = fit_embedding(Metric, epochs=2), fit_embedding(PRISM, epochs=2, warmup=2.0, **RATE)
     assert plain.is_same(warm, only="network")

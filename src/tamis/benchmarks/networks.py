@@ -1,34 +1,46 @@
-"""The network of a candidate."""
+"""Candidates and their networks: whether they exist and fit, and what they are made with."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Literal
 
 from tamis.backbones import BACKBONES, InputKind, choose_backbone
+from tamis.benchmarks.trained import CandidateConfig, FrameConfig
 from tamis.errors import InputError
-from tamis.training.settings import Value
-
-Options = Mapping[str, bool | int | float | str | list[float]]
-
-
-class Candidate(Protocol):
-    """What a configuration says of a candidate and its network."""
-
-    @property
-    def title(self) -> str:
-        """Name in tables."""
-
-    @property
-    def backbone(self) -> str:
-        """Name of a network, or "auto"."""
-
-    @property
-    def backbone_options(self) -> Options:
-        """Of the network."""
+from tamis.methods import METHODS, Recipe
+from tamis.training.settings import Value, make_plugin, split_params
 
 
-def check_backbone(candidate: Candidate, kinds: set[str]) -> None:
+def check_candidates(
+    config: FrameConfig,
+    methods: Sequence[CandidateConfig],
+    *,
+    task: Literal["classification", "retrieval"],
+    kinds: set[str],
+) -> None:
+    """Raise `InputError` where a method, plug-in, network or setting is none, or is for another task.
+
+    Parameters
+    ----------
+    config, methods
+        The benchmark, and those of its candidates that are trained.
+    task
+        What they must be for.
+    kinds
+        Of inputs that any data set has.
+    """
+    for each in methods:
+        if METHODS.facts(each.method).task != task:
+            raise InputError(f"method {each.method!r} is not for {task}; see tamis methods")
+        check_backbone(each, kinds)
+        split_params(each.method, {**config.recipe, **each.params}, config.epochs)
+        for plugin in each.plugins:
+            make_plugin(plugin, each.plugin_params)
+    Recipe().changed(**config.recipe)
+
+
+def check_backbone(candidate: CandidateConfig, kinds: set[str]) -> None:
     """Raise `InputError` where there is no such network, or it takes other inputs than any data set has."""
     if candidate.backbone == "auto":
         return
@@ -41,7 +53,7 @@ def check_backbone(candidate: Candidate, kinds: set[str]) -> None:
 
 
 def backbone_of(
-    candidate: Candidate, kind: InputKind, shape: Sequence[int], *, n_samples: int, device: str
+    candidate: CandidateConfig, kind: InputKind, shape: Sequence[int], *, n_samples: int, device: str
 ) -> tuple[str, dict[str, Value]]:
     """Return the name and the options of a candidate's network for inputs of a kind and shape.
 

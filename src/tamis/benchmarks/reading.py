@@ -11,8 +11,8 @@ from typing import TypeAlias
 from pydantic import ValidationError
 
 from tamis.benchmarks.config import ARRAYS, BenchConfig
-from tamis.benchmarks.retrieval.config import RETRIEVAL_ARRAYS, RetrievalConfig
-from tamis.benchmarks.training.config import TRAINING_ARRAYS, TrainingConfig
+from tamis.benchmarks.retrieval.config import RetrievalConfig, RetrievalDataConfig
+from tamis.benchmarks.training.config import TrainingConfig, TrainingDataConfig
 from tamis.errors import InputError
 
 Config: TypeAlias = BenchConfig | TrainingConfig | RetrievalConfig
@@ -22,6 +22,8 @@ _KINDS: dict[str, type[Config]] = {
     "training": TrainingConfig,
     "retrieval": RetrievalConfig,
 }
+
+_ARRAYS = {*ARRAYS, *TrainingDataConfig.arrays_named, *RetrievalDataConfig.arrays_named}
 
 
 def parse_config(values: Mapping[str, object], *, name: str = "configuration") -> Config:
@@ -63,7 +65,7 @@ def read_config(path: str | Path) -> Config:
     folder = path.absolute().parent
     data = values.get("data")
     for each in data if isinstance(data, list) else []:
-        for key in {*ARRAYS, *TRAINING_ARRAYS, *RETRIEVAL_ARRAYS} if isinstance(each, dict) else ():
+        for key in _ARRAYS if isinstance(each, dict) else ():
             if isinstance(each.get(key), str):
                 each[key] = _located(each[key], folder, path)
     peers = values.get("peers")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -138,7 +139,9 @@ def _in_words(error: Exception) -> tuple[str, int]:
     if isinstance(error, _Interrupted):
         return "interrupted; run the same command again to continue", INTERRUPTED
     if isinstance(error, TamisError):
-        return str(error), WRONG_USE if isinstance(error, InputError) else FAILED
+        # The library speaks of arguments: "pass label= with ...".
+        words = re.sub(r"\bpass (\w+)=(?= )", lambda found: f"pass --{found[1].replace('_', '-')}", str(error))
+        return words, WRONG_USE if isinstance(error, InputError) else FAILED
     if isinstance(error, MemoryError):
         return "out of memory; give a smaller --memory-budget, for example 512MiB", FAILED
     if isinstance(error, OSError):

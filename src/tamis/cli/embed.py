@@ -57,6 +57,8 @@ def run(
     screen.line(f"{written.n_rows:,} rows of {written.width:,}, {written.n_unreadable:,} not readable.")
     screen.line(f"Written {to}")
     follow = f"tamis audit --features {shlex.quote(str(to))} --labels LABELS.npy"
+    if trained.spec.task == "retrieval":
+        follow += " --task retrieval"
     if to.suffix.lower() == ".npy":
         screen.line(f"Next    {follow}")
     screen.result(

@@ -31,9 +31,8 @@ class AHSML(EmbeddingMethod):
     """Measure how alike classes are, push those alike further apart, and draw two views of a row together.
 
     Experimental: the formulas are from a secondary summary of the paper. The margins are measured on the
-    training set before every epoch. Each row is seen weakly and
-    strongly augmented, which doubles the cost. With an initial selection it measures, and trains on, the
-    selected rows only.
+    training set before every epoch. Each row is seen weakly and strongly augmented, which doubles the cost.
+    With an initial selection it measures, and trains on, the selected rows only.
 
     Parameters
     ----------

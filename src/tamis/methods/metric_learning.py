@@ -94,8 +94,6 @@ class MetricLearning(EmbeddingMethod):
         if selector not in get_args(SelectorName):
             names = ", ".join(map(repr, get_args(SelectorName)))
             raise InputError(f"selector is {selector!r}; expected one of {names}")
-        if memory is not None and memory < 0:
-            raise InputError(f"memory is {memory}; expected a number of embeddings, 0 for none")
         make = partial(make_metric_loss, loss, n_classes=n_classes, embedding_size=embedding_size)
         if takes_memory(loss):
             # Embeddings and memory have unit length already.
@@ -115,18 +113,30 @@ class MetricLearning(EmbeddingMethod):
             )
         if is_prism and not size:
             raise InputError("memory is 0, and PRISM judges samples by one; give its size or leave it out")
-        self.memory = EmbeddingMemory(size, embedding_size, n_classes if is_prism else None) if size else None
-        self.selector = self._selector(selector, window)
+        kept = EmbeddingMemory(size, embedding_size, n_classes if is_prism else None) if size else None
+        self.selector = self._selector(selector, kept, window)
+        # PRISM holds its memory, which is saved with it: once.
+        self._own_memory = None if isinstance(self.selector, Prism) else kept
         self._step: tuple[Selection | None, Tensor, Batch] | None = None
 
-    def _selector(self, name: SelectorName, window: int) -> Prism | RandomDrop | None:
+    @staticmethod
+    def _selector(
+        name: SelectorName, memory: EmbeddingMemory | None, window: int
+    ) -> Prism | RandomDrop | None:
         # The rate is settled in prepare: it may have to be estimated.
         if name == "random":
             return RandomDrop(0.0)
-        if self.memory is None or name == "none":
+        if memory is None or name == "none":
             return None
         similarity: Literal["average", "vmf"] = "vmf" if name == "prism_vmf" else "average"
-        return Prism(self.memory, rate=0.0, similarity=similarity, window=window)
+        return Prism(memory, rate=0.0, similarity=similarity, window=window)
+
+    @property
+    def memory(self) -> EmbeddingMemory | None:
+        """What is remembered; PRISM's where it filters."""
+        memory = self.selector.memory if isinstance(self.selector, Prism) else self._own_memory
+        assert memory is None or isinstance(memory, EmbeddingMemory)
+        return memory
 
     def prepare(self, material: Material, scan: Scan) -> None:
         """Settle what the seed and the noise rate decide: first proxies, the share that the filter drops."""
@@ -160,9 +170,9 @@ class MetricLearning(EmbeddingMethod):
             self.note(kept=selection.keep.float().mean())
         self._step = selection, embeddings.detach(), batch
         total = self._loss(kept, labels)
-        if self.memory is not None and self.memory_weight and int(self.memory.n_rows):
-            remembered = self.memory.rows
-            against = self._loss(kept, labels, remembered)
+        memory = self.memory
+        if memory is not None and self.memory_weight and int(memory.n_rows):
+            against = self._loss(kept, labels, memory.rows)
             # The mean over the whole batch, where the loss took that over what is kept.
             total = total + self.memory_weight * len(kept) / len(batch) * against
         return total
@@ -179,7 +189,7 @@ class MetricLearning(EmbeddingMethod):
         selection, embeddings, batch = self._step
         if self.selector is not None and selection is not None:
             self.selector.commit(selection, embeddings, batch.labels, batch.index)
-        if self.memory is not None and not isinstance(self.selector, Prism):
+        if self._own_memory is not None:
             keep = slice(None) if selection is None else selection.keep
-            self.memory.enqueue(embeddings[keep], batch.labels[keep], batch.index[keep])
+            self._own_memory.enqueue(embeddings[keep], batch.labels[keep], batch.index[keep])
         self._step = None

@@ -172,7 +172,7 @@ class Prism(Selector):
             self.n_quantiles.fill_(n)
             self.quantiles.copy_(self.quantiles.new_tensor(quantiles + [math.nan] * (self.window - n)))
             kept = selection.keep.nonzero()[:, 0]
-            embeddings = embeddings_of(outputs).detach()[kept]
+            embeddings = embeddings_of(outputs).detach().index_select(0, kept)
             self.memory.enqueue(embeddings, labels[kept], None if index is None else index[kept])
         self.n_steps.add_(1)
 

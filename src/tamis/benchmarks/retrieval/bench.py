@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tamis.benchmarks.arrays import find_array
 from tamis.benchmarks.machine import machine
-from tamis.benchmarks.networks import check_backbone
+from tamis.benchmarks.networks import check_candidates
 from tamis.benchmarks.outcomes import Result
 from tamis.benchmarks.planting import check_noise
 from tamis.benchmarks.retrieval.config import CLEAN, UNTRAINED, RetrievalConfig
@@ -19,11 +19,8 @@ from tamis.benchmarks.run_folder import Bench, Claim, input_digests, remove_left
 from tamis.benchmarks.trial import Row
 from tamis.benchmarks.trial_folder import TrialFolder, open_folder, run_due
 from tamis.benchmarks.workers import workers
-from tamis.errors import InputError
-from tamis.methods import METHODS, Recipe
 from tamis.progress import track
 from tamis.runs import versions, write_json, write_text
-from tamis.training.settings import make_plugin, split_params
 
 
 def run_retrieval(config: RetrievalConfig, out: Path) -> Bench:
@@ -68,17 +65,8 @@ def run_retrieval(config: RetrievalConfig, out: Path) -> Bench:
 
 def check_methods(config: RetrievalConfig) -> None:
     """Raise `InputError` where a method, a plug-in, a network or a setting does not exist."""
-    kinds: set[str] = {data.kind for data in config.data}
-    for each in config.methods:
-        if each.method == UNTRAINED:
-            continue
-        if METHODS.facts(each.method).task != "retrieval":
-            raise InputError(f"method {each.method!r} is not for retrieval; see tamis methods")
-        check_backbone(each, kinds)
-        split_params(each.method, {**config.recipe, **each.params}, config.epochs)
-        for plugin in each.plugins:
-            make_plugin(plugin, each.plugin_params)
-    Recipe().changed(**config.recipe)
+    trained = [each for each in config.methods if each.method != UNTRAINED]
+    check_candidates(config, trained, task="retrieval", kinds={data.kind for data in config.data})
 
 
 def _check(config: RetrievalConfig) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tamis.benchmarks.retrieval.config import (
     UNTRAINED,
-    CandidateConfig,
+    MetricConfig,
     RetrievalConfig,
     RetrievalDataConfig,
     RetrievalNoiseConfig,
@@ -24,17 +24,17 @@ class Trial(NamedTuple):
     ----------
     data : RetrievalDataConfig
     noise : RetrievalNoiseConfig
-    method : CandidateConfig
+    method : MetricConfig
     seed : int
     """
 
     data: RetrievalDataConfig
     noise: RetrievalNoiseConfig
-    method: CandidateConfig
+    method: MetricConfig
     seed: int
 
 
-def candidates(config: RetrievalConfig, data: RetrievalDataConfig) -> list[CandidateConfig]:
+def candidates(config: RetrievalConfig, data: RetrievalDataConfig) -> list[MetricConfig]:
     """Return the candidates that are asked for on a data set and can work with its inputs."""
     return [
         each
@@ -43,7 +43,7 @@ def candidates(config: RetrievalConfig, data: RetrievalDataConfig) -> list[Candi
     ]
 
 
-def is_applicable(method: CandidateConfig, data: RetrievalDataConfig) -> bool:
+def is_applicable(method: MetricConfig, data: RetrievalDataConfig) -> bool:
     """Return whether a method can work with the inputs: some need pixels."""
     if method.method == UNTRAINED or data.kind == "image":
         return True

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tamis.benchmarks.arrays import find_array
 from tamis.benchmarks.machine import machine
-from tamis.benchmarks.networks import check_backbone
+from tamis.benchmarks.networks import check_candidates
 from tamis.benchmarks.outcomes import Result
 from tamis.benchmarks.planting import check_noise
 from tamis.benchmarks.run_folder import (
@@ -36,11 +36,8 @@ from tamis.benchmarks.training.work import make_audit, needs_audit, run_trial
 from tamis.benchmarks.trial import Row
 from tamis.benchmarks.trial_folder import TrialFolder, open_folder, run_due
 from tamis.benchmarks.workers import workers
-from tamis.errors import InputError
-from tamis.methods import METHODS, Recipe
 from tamis.progress import track
 from tamis.runs import versions, write_json, write_text
-from tamis.training.settings import make_plugin, split_params
 
 NOT_APPLICABLE = "not applicable"
 _AUDITS = "audits"
@@ -163,12 +160,4 @@ def _check(config: TrainingConfig) -> None:
 
 def check_methods(config: TrainingConfig) -> None:
     """Raise `InputError` where a method, a plug-in, a network or a setting does not exist."""
-    kinds: set[str] = {data.kind for data in config.data}
-    for each in config.methods:
-        check_backbone(each, kinds)
-        split_params(each.method, {**config.recipe, **each.params}, config.epochs)
-        for plugin in each.plugins:
-            make_plugin(plugin, each.plugin_params)
-        if METHODS.facts(each.method).task != "classification":
-            raise InputError(f"method {each.method!r} is not for classification")
-    Recipe().changed(**config.recipe)
+    check_candidates(config, config.methods, task="classification", kinds={data.kind for data in config.data})

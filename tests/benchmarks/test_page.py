@@ -1,4 +1,4 @@
-"""The page of the retrieval benchmarks."""
+"""The page of a benchmark that trains."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ CONFIG = {
 def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """Import the script as the scripts see each other, and forget it afterwards."""
     monkeypatch.syspath_prepend(FOLDER)
-    yield importlib.import_module("retrieval_page")
-    del sys.modules["retrieval_page"]
+    yield importlib.import_module("page")
+    del sys.modules["page"]
 
 
 def write_run(folder: Path, config: dict[str, object]) -> Path:
@@ -53,16 +53,16 @@ def test_page_of_a_run(page: ModuleType, tmp_path: Path) -> None:
     assert (tmp_path / "retrieval-some-filters-curves-toy_clean.png").read_bytes() == b"picture"
 
 
-def test_page_without_a_run(page: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    assert page.main([]) == 0
-    assert "Nothing has been measured yet." in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        page.main(["no folder"])
-
-
-def test_other_benchmarks_are_refused(page: ModuleType, tmp_path: Path) -> None:
+def test_what_cannot_be_a_page(page: ModuleType, tmp_path: Path) -> None:
+    for arguments in ([], ["no folder"]):
+        with pytest.raises(SystemExit):
+            page.main(arguments)
     training = {"task": "training", "epochs": 1, "lr": [0.1], "methods": [{"method": "gce"}]}
     arrays = {"labels": "l", "test_features": "u", "test_labels": "v"}
-    run = write_run(tmp_path / "run", {**training, "data": [DATA | arrays]})
-    with pytest.raises(SystemExit, match="no benchmark of metric learning"):
-        page.main([f"A={run}"])
+    one = write_run(tmp_path / "one", {**training, "data": [DATA | arrays]})
+    other = write_run(tmp_path / "other", CONFIG)
+    with pytest.raises(SystemExit):
+        page.main([f"A={one}", f"B={other}"])
+    detection = {"task": "detection", "data": [{"name": "d", "features": "x", "labels": "l", "truth": "y"}]}
+    with pytest.raises(SystemExit, match=r"detection_page\.py"):
+        page.main([f"A={write_run(tmp_path / 'third', detection)}"])
