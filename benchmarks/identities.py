@@ -32,6 +32,7 @@ COLUMNS = (
     Column("noise", "noise"),
     *(Column(name, name.replace("_", " "), ".1f") for name in ("raw_centroid", "centred_unit", "average")),
     *(Column(name, name.replace("_", " "), ".1f") for name in ("vmf", "neighbours", "audit", "spread")),
+    Column("least_lead", "least lead of the audit over centred unit", "+.1f"),
     Column("expected", "expected wrong %", ".1f"),
     Column("wrong", "wrong %", ".1f"),
 )
@@ -56,6 +57,7 @@ def main() -> None:
                     trials = [_trial(x, y, noise, seed) for seed in range(options.seeds)]
                     row = {key: float(np.mean([each[key] for each in trials])) for key in trials[0]}
                     row["spread"] = float(np.std([each["audit"] for each in trials]))
+                    row["least_lead"] = min(each["audit"] - each["centred_unit"] for each in trials)
                     named = {"data": name, "half": half, "members": members or int(np.bincount(y).max())}
                     report.add(named | {"noise": noise} | row)
     report.show(COLUMNS)
