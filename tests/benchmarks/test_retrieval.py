@@ -418,7 +418,8 @@ def test_the_command_on_pictures(arrays: Path, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize(
-    "name", ["retrieval", "retrieval_settings", "retrieval_methods", "retrieval_features"]
+    "name",
+    ["retrieval", "retrieval_settings", "retrieval_methods", "retrieval_features", "retrieval_tiny"],
 )
 def test_the_configurations_name_what_there_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from tamis.benchmarks.planting import check_noise
