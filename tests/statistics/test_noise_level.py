@@ -28,6 +28,9 @@ def _rate(model: NoiseModel, log_probs: np.ndarray, given: np.ndarray) -> float:
 def test_few_rows_are_fewer_than_fifty_a_cell() -> None:
     assert has_few_rows(4999, 10)
     assert not has_few_rows(5000, 10)
+    assert not has_few_rows(5000, 100)
+    assert has_few_rows(4999, 100)
+    assert not has_few_rows(200, 2)
 
 
 @pytest.mark.parametrize("n", [300, 900])

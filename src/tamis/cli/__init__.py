@@ -140,7 +140,7 @@ def _in_words(error: Exception) -> tuple[str, int]:
         return "interrupted; run the same command again to continue", INTERRUPTED
     if isinstance(error, TamisError):
         # The library speaks of arguments: "pass label= with ...".
-        words = re.sub(r"\bpass (\w+)=(?= )", lambda found: f"pass --{found[1].replace('_', '-')}", str(error))
+        words = re.sub(r"\bpass (\w+)= ", lambda it: f"pass --{it[1].replace('_', '-')} ", str(error))
         return words, WRONG_USE if isinstance(error, InputError) else FAILED
     if isinstance(error, MemoryError):
         return "out of memory; give a smaller --memory-budget, for example 512MiB", FAILED

@@ -13,6 +13,7 @@ from tamis.statistics.noise_starts import confident_joint_start, nearly_clean_st
 
 _START_ROWS = 25_000  # to find out which start leads to the better optimum
 _MANY_ROWS = 50  # per cell of a (K, K) matrix
+_MANY_IN_ALL = 5000  # as many as that are for ten classes
 _BIAS_PRIOR = 2.0
 _MIXING_PRIOR = 20.0
 _NOISE_PRIOR = 1.5
@@ -22,8 +23,8 @@ _BLIND_LOGIT = -12.0  # of u where it is held at nothing
 
 
 def has_few_rows(n_rows: int, n_classes: int) -> bool:
-    """Say whether there are fewer than 50 rows for each cell of a (K, K) matrix."""
-    return n_rows < _MANY_ROWS * n_classes**2
+    """Say whether there are fewer than 50 rows for each cell of a (K, K) matrix, and fewer than 5,000."""
+    return n_rows < min(_MANY_ROWS * n_classes**2, _MANY_IN_ALL)
 
 
 @dataclass(frozen=True)

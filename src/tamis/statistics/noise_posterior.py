@@ -75,11 +75,11 @@ def fit_noise_model(
     them: noise that does not look at the rows gives no reason to expect more of it on hard ones. From 0.6,
     and up to 35 %, it is `AMBIGUITY`; between them in proportion.
     The likelihood has several optima: the fit starts from nearly clean labels and from the confident joint;
-    the higher posterior is kept. With fewer than 50 rows per cell of a (K, K) matrix the prior of the
-    transition expects that few pairs of classes are confused, and those often; the matrix that corrects the
-    first evidence is held closer to nothing; the level of the noise is the mean of its posterior instead of
-    the mode (see `tamis.statistics.noise_level`); and the exponent follows from the correlation alone: 0 up
-    to a mean of 0.3 over the fits with and without it, `AMBIGUITY` from 0.5.
+    the higher posterior is kept. With fewer than 50 rows per cell of a (K, K) matrix, and than 5,000, the
+    prior of the transition expects that few pairs of classes are confused, and those often; the matrix that
+    corrects the first evidence is held closer to nothing; the level of the noise is the mean of its
+    posterior instead of the mode (see `tamis.statistics.noise_level`); and the exponent follows from the
+    correlation alone: 0 up to a mean of 0.3 over the fits with and without it, `AMBIGUITY` from 0.5.
     At most 50,000 rows (1,500,000 / K where that is less), evenly spaced, are used for the fit, and 25,000 of
     them to choose between the starts.
     """
