@@ -113,6 +113,7 @@ def test_methods_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         ([*TRAIN, "--method", "gce", "--plugin", "none:a=1"], 2, "unknown plug-in 'none'"),
         ([*SHORT, "--method", "cross_entropy", "--param", "weight_decay=3e38"], 1, "diverged"),
         ([*SHORT, "--method", "gce", "--param", "lr=1e30"], 2, "lr is 1e+30; expected above 0 and at most"),
+        ([*SHORT, "--method", "elr", "--param", "epochs=5"], 2, "epochs is 3, and params say epochs=5"),
         ([*TRAIN, "--method", "elr", "--processes", "0"], 2, "processes"),
         (["predict", "runs/none", "x.npy"], 2, "no model there"),
         (["predict", "runs/none", "x.npy", "--to", "p.txt"], 2, "legal are .csv"),

@@ -33,7 +33,7 @@ def split_params(method: str, params: Params | None, epochs: int | None) -> tupl
     Raises
     ------
     InputError
-        There is no such method or parameter, or a value is of the wrong type.
+        There is no such method or parameter, a value is of the wrong type, or epochs are given twice.
 
     Examples
     --------
@@ -53,6 +53,10 @@ def split_params(method: str, params: Params | None, epochs: int | None) -> tupl
         else:
             raise _unknown(name, method, [*legal, *recipe_fields()])
     if epochs is not None:
+        if general.get("epochs", epochs) != epochs:
+            raise InputError(
+                f"epochs is {epochs}, and params say epochs={general['epochs']}; give one of the two"
+            )
         general["epochs"] = _as_type("epochs", epochs, int)
     return own, kind.recipe.changed(**general)
 
