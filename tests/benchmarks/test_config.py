@@ -72,6 +72,15 @@ def test_what_a_configuration_must_be(values: dict[str, object], message: str) -
     assert message in str(caught.value)
 
 
+def test_a_refused_item_is_not_said_to_be_missing() -> None:
+    with pytest.raises(InputError) as caught:
+        parse_config({"data": [GIVEN | {"rows": 1}]})
+    assert "rows" in str(caught.value)
+    assert "at least 1 item" not in str(caught.value)
+    with pytest.raises(InputError, match="at least 1 item"):
+        parse_config({"data": []})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -40,7 +40,11 @@ def parse_config(values: Mapping[str, object], *, name: str = "configuration") -
     try:
         return _KINDS[task].model_validate(values)
     except ValidationError as error:
-        lines = [_line(each["loc"], each["msg"]) for each in error.errors()]
+        found = error.errors()
+        # Where an item of a list is refused, pydantic adds that the list, without it, is too short.
+        within = {each["loc"][:1] for each in found if len(each["loc"]) > 1}
+        told = [each for each in found if each["type"] != "too_short" or each["loc"] not in within]
+        lines = [_line(each["loc"], each["msg"]) for each in told]
         raise InputError(f"{name}: " + "; ".join(lines)) from error
 
 
