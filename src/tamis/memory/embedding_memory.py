@@ -248,13 +248,11 @@ class EmbeddingMemory(nn.Module):
         gone = self.labels[evicted]
         self.counts.index_add_(0, codes, torch.ones_like(codes))
         _add_rows(self.sums, codes, units.to(self.sums.dtype))
-        touched = codes
-        if len(gone):
-            self.counts.index_add_(0, gone, torch.ones_like(gone), alpha=-1)
-            _add_rows(self.sums, gone, -self.embeddings[evicted].to(self.sums.dtype))
-            # Rounding errors of a class without rows must not stay as if they were a direction.
-            self.sums.index_fill_(0, gone[self.counts[gone] == 0], 0.0)
-            touched = torch.cat([gone, codes])
+        self.counts.index_add_(0, gone, torch.ones_like(gone), alpha=-1)
+        _add_rows(self.sums, gone, -self.embeddings[evicted].to(self.sums.dtype))
+        # Rounding errors of a class without rows must not stay as if they were a direction.
+        self.sums.index_fill_(0, gone[self.counts[gone] == 0], 0.0)
+        touched = torch.cat([gone, codes])
         changed = self.sums.index_select(0, touched)  # three times as fast as square brackets
         self.lengths[touched] = torch.linalg.vector_norm(changed, dim=1)
         if self._is_low:
