@@ -62,6 +62,7 @@ def test_from_training_to_an_audit_of_embeddings(here: Path, capsys: pytest.Capt
     assert "predicts no classes" in capsys.readouterr().err
 
 
+@pytest.mark.slow  # tests/training runs most of them, in process
 @pytest.mark.parametrize(
     "method", [name for name in METHODS.names() if METHODS.facts(name).task == "retrieval"]
 )
