@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from results import Cell, Column, markdown
+from results import Cell, Column, hand_over, markdown
 
-from tamis.runs import read_json, write_text
+from tamis.runs import read_json
 
 Row = dict[str, Cell]
 FIGURES = (
@@ -159,10 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     rows = read_json(arguments.run / "results.json")["rows"]
     text = page(rows)
-    if arguments.out is None:
-        print(text)
-    else:
-        write_text(arguments.out, text)
+    hand_over(text, arguments.out)
     return 0
 
 

@@ -19,12 +19,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from results import markdown
+from results import hand_over, markdown
 
 from tamis.benchmarks import RetrievalConfig, TrainingConfig, parse_config
 from tamis.benchmarks.retrieval.table import retrieval_table
 from tamis.benchmarks.training.table import training_table
-from tamis.runs import read_json, write_text
+from tamis.runs import read_json
 
 HEADS = {
     "training": """# Training benchmarks
@@ -146,10 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"the runs are of {' and '.join(sorted(tasks))}; a page is about one")
     parts = [HEADS[tasks.pop()], *parts, *map(figures, arguments.figures)]
     text = "\n".join(part.rstrip("\n") + "\n" for part in parts)
-    if arguments.out is None:
-        print(text)
-    else:
-        write_text(arguments.out, text)
+    hand_over(text, arguments.out)
     return 0
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from tamis.runs import versions, write_json
+from tamis.runs import versions, write_json, write_text
 
 Cell: TypeAlias = str | int | float | bool | None
 
@@ -75,3 +75,11 @@ def _cell(value: Cell, form: str) -> str:
 
 def _short(value: Cell) -> str:
     return format(value, ".4g") if isinstance(value, float) else str(value)
+
+
+def hand_over(text: str, out: Path | None) -> None:
+    """Write a page, or print it where there is no file to write."""
+    if out is None:
+        print(text)
+    else:
+        write_text(out, text)

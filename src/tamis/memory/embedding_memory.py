@@ -253,7 +253,7 @@ class EmbeddingMemory(nn.Module):
         # Rounding errors of a class without rows must not stay as if they were a direction.
         self.sums.index_fill_(0, gone[self.counts[gone] == 0], 0.0)
         touched = torch.cat([gone, codes])
-        changed = self.sums.index_select(0, touched)  # three times as fast as square brackets
+        changed = self.sums.index_select(0, touched)  # cheaper than square brackets
         self.lengths[touched] = torch.linalg.vector_norm(changed, dim=1)
         if self._is_low:
             self.low_sums.index_copy_(0, touched, changed.to(self.low_sums.dtype))
