@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         planted = write_folder(folder, arguments.images, arguments.rate, arguments.seed)
         for cache in ("empty", "filled"):
             run = Path(name) / f"run-{cache}"
-            command = [sys.executable, "-m", "tamis.cli", "audit", str(folder), "--out", str(run), "--json"]
+            command = [sys.executable, "-m", "tamis", "audit", str(folder), "--out", str(run), "--json"]
             measured = measure(command, environment={"TAMIS_CACHE": str(Path(name) / "cache")})
             printed = json.loads(measured.stdout.splitlines()[-1])
             row = {"cache": cache} | figures(run, printed, planted, arguments.first) | measured.cost()

@@ -74,7 +74,7 @@ def run_one(n_rows: int, arguments: argparse.Namespace) -> tuple[dict[str, float
         classes, nearest = write_features(features, n_rows, arguments.columns, arguments.classes)
         noisy = tamis.noise.symmetric(classes, 0.1, n_classes=arguments.classes, random_state=0)
         np.save(labels, noisy.labels)
-        command = [sys.executable, "-m", "tamis.cli", "audit", "--features", str(features)]
+        command = [sys.executable, "-m", "tamis", "audit", "--features", str(features)]
         command += ["--labels", str(labels), "--out", str(run), "--json"]
         measured = measure(command)
         printed = json.loads(measured.stdout.splitlines()[-1])

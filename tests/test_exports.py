@@ -97,10 +97,26 @@ def test_room_lists_what_it_exports(room: str) -> None:
 
 def test_module_runs_as_a_program() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tamis.cli", "--version"],
+        [sys.executable, "-m", "tamis", "--version"],
         capture_output=True,
         text=True,
         check=True,
         env=os.environ | {"PYTHONWARNINGS": "error"},
     )
     assert done.stdout.strip() == f"tamis {tamis.__version__}"
+
+
+def test_ctrl_c_while_modules_are_loaded_has_words() -> None:
+    lines = [
+        "import sys",
+        "class Stop:",
+        "    def find_spec(self, name, *_):",
+        "        if name == 'typer': raise KeyboardInterrupt",
+        "sys.meta_path.insert(0, Stop())",
+        "from tamis.__main__ import entry",
+        "entry()",
+    ]
+    command = [sys.executable, "-c", "\n".join(lines)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "tamis: interrupted before anything began\n"

@@ -232,7 +232,7 @@ def test_killed_in_the_middle_it_continues_to_the_same_rows(
     )
     path = write([GIVEN], detectors=["self_confidence"], peers=["peer.py:slow"])
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "tamis.cli", "bench", str(path), "--out", str(out)]
+    command = [sys.executable, "-m", "tamis", "bench", str(path), "--out", str(out)]
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
     ) as process:

@@ -11,6 +11,8 @@ import torch
 
 import tamis
 from tamis.benchmarks import RetrievalConfig, parse_config, read_config, run_retrieval
+from tamis.benchmarks.outcomes import Result
+from tamis.benchmarks.retrieval import bench as bench_module
 from tamis.benchmarks.retrieval.config import RetrievalDataConfig
 from tamis.benchmarks.retrieval.filter_watch import FilterWatch
 from tamis.benchmarks.retrieval.fitting import RetrievalFit
@@ -252,6 +254,23 @@ def test_whole_run_resumes_grows_and_is_the_same(arrays: Path) -> None:
     np.save("x.npy", np.load("x.npy") + 1)
     with pytest.raises(RunError, match="changed since"):
         run_retrieval(made, arrays / "run")
+
+
+def test_a_stopped_run_has_its_tables_and_curves(arrays: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[Trial] = []
+
+    def stop_at_the_second(made: RetrievalConfig, trial: Trial) -> Result:
+        ran.append(trial)
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        return run_trial(made, trial)
+
+    monkeypatch.setattr(bench_module, "run_trial", stop_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        run_retrieval(config(seeds=[0, 1]), arrays / "run")
+    assert len(list((arrays / "run" / "trials").iterdir())) == 1
+    assert "no filter" in (arrays / "run" / "table.md").read_text(encoding="utf-8")
+    assert len(list((arrays / "run").glob("curves-*.png"))) == 1
 
 
 @pytest.mark.slow  # two processes import everything

@@ -13,6 +13,8 @@ import pytest
 import tamis
 from tamis.benchmarks import TrainingConfig, parse_config, read_config, run_training
 from tamis.benchmarks.arrays import find_array, read_array
+from tamis.benchmarks.outcomes import Result
+from tamis.benchmarks.training import bench as bench_module
 from tamis.benchmarks.training.config import MethodConfig
 from tamis.benchmarks.training.fitting import Fit
 from tamis.benchmarks.training.material import gather_training, split_rows
@@ -192,6 +194,26 @@ def test_whole_run_resumes_grows_and_is_the_same(arrays: Path) -> None:
     np.save("x.npy", np.load("x.npy") + 1)
     with pytest.raises(RunError, match="changed since"):
         run_training(made, arrays / "run")
+
+
+def test_a_stopped_run_has_its_table_and_curves(arrays: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[Trial] = []
+
+    def stop_at_the_second(made: TrainingConfig, trial: Trial, audits: Path) -> Result:
+        ran.append(trial)
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        return run_trial(made, trial, audits)
+
+    made = config(lr=[0.1], seeds=[0, 1])
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(bench_module, "run_trial", stop_at_the_second)
+        run_training(made, arrays / "run")
+    assert len(list((arrays / "run" / "trials").iterdir())) == 1
+    assert "cross_entropy" in (arrays / "run" / "table.md").read_text(encoding="utf-8")
+    assert (arrays / "run" / "curves-toy_symmetric_0.3.png").stat().st_size > 5_000
+    resumed, whole = run_training(made, arrays / "run"), run_training(made, arrays / "whole")
+    assert steady(resumed.rows) == steady(whole.rows)
 
 
 @pytest.mark.slow  # two processes import everything

@@ -167,7 +167,7 @@ def test_a_line_an_epoch_where_someone_looks(
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "tamis.cli", *arguments]
+    return [sys.executable, "-m", "tamis", *arguments]
 
 
 FILES = ("model.safetensors", "issues.parquet", "clean_scores.parquet", "beliefs.npy")

@@ -21,7 +21,7 @@ from .conftest import blobs, save_arrays, save_picture
 
 pytestmark = pytest.mark.slow
 
-COMMAND = [sys.executable, "-m", "tamis.cli", "audit", "--limit-print", "0"]
+COMMAND = [sys.executable, "-m", "tamis", "audit", "--limit-print", "0"]
 FILES = {"embedding_map.parquet", "issues.parquet", "neighbors.npy", "report.html", "run.json"}
 
 Stop = Callable[[], bool]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import re
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.core import TyperGroup
@@ -99,19 +98,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # The reader of our output has gone; what is left in the buffer goes nowhere, quietly.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return FAILED
-
-
-def entry() -> NoReturn:
-    """Run the command line of this process and end it: what the script ``tamis`` calls.
-
-    The process ends without tearing down the interpreter. By then every file is written, but threads of
-    compiled libraries are still alive, and their teardown was seen to abort a finished audit once.
-    """
-    code = main()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(code)
 
 
 def _run(given: list[str]) -> int:

@@ -27,7 +27,8 @@ def run_retrieval(config: RetrievalConfig, out: Path) -> Bench:
     """Run every trial that the folder does not hold yet; write the tables and the curves.
 
     An interrupted benchmark continues, and the configuration may grow meanwhile: finished trials stay. The
-    tables are written anew after every trial. Delete a file in ``trials`` to have its trial run again.
+    tables are written anew after every trial, the curves when the run ends or is stopped. Delete a file in
+    ``trials`` to have its trial run again.
 
     Parameters
     ----------
@@ -48,17 +49,20 @@ def run_retrieval(config: RetrievalConfig, out: Path) -> Bench:
     claim = Claim(config.model_dump(mode="json"), config.digest(), inputs, may_grow=True)
     folder = open_folder(out, claim)
     plan = [(name_of(config, trial), trial) for trial in trials(config)]
-    with track("benchmark", len(plan), unit="trials") as advance, workers(config.workers) as pool:
-        advance(sum(name in folder.done for name, _ in plan))
+    try:
+        with track("benchmark", len(plan), unit="trials") as advance, workers(config.workers) as pool:
+            advance(sum(name in folder.done for name, _ in plan))
 
-        def submit(trial: Trial) -> Future[Result]:
-            return pool.submit(run_trial, config, trial)
+            def submit(trial: Trial) -> Future[Result]:
+                return pool.submit(run_trial, config, trial)
 
-        for _ in run_due(folder, lambda: plan, submit, config.workers):
-            advance(1)
-            _write(config, folder)
-    rows = _write(config, folder)
-    draw_curves(config, rows, out)
+            for _ in run_due(folder, lambda: plan, submit, config.workers):
+                advance(1)
+                _write(config, folder)
+    finally:
+        # Of a run that was stopped, too.
+        rows = _write(config, folder)
+        draw_curves(config, rows, out)
     remove_leftovers(out)
     return Bench(rows, out)
 

@@ -48,8 +48,8 @@ def run_training(config: TrainingConfig, out: Path) -> Bench:
 
     Of every candidate the learning rates come first, with one seed; the best on the noisy held-out part gets
     the other seeds. An interrupted benchmark continues, and the configuration may grow meanwhile: finished
-    trials stay. The table is written anew after every trial. Delete a file in ``trials`` to have its trial
-    run again.
+    trials stay. The table is written anew after every trial, the curves when the run ends or is stopped.
+    Delete a file in ``trials`` to have its trial run again.
 
     Parameters
     ----------
@@ -69,17 +69,20 @@ def run_training(config: TrainingConfig, out: Path) -> Bench:
     inputs = input_digests(find_array(where).path for data in config.data for where in data.arrays())
     claim = Claim(config.model_dump(mode="json"), config.digest(), inputs, may_grow=True)
     folder = open_folder(out, claim)
-    with track("benchmark", n_trials(config), unit="trials") as advance, workers(config.workers) as pool:
-        _audit_all(config, out / _AUDITS, pool)
+    try:
+        with track("benchmark", n_trials(config), unit="trials") as advance, workers(config.workers) as pool:
+            _audit_all(config, out / _AUDITS, pool)
 
-        def submit(trial: Trial) -> Future[Result]:
-            return pool.submit(run_trial, config, trial, out / _AUDITS)
+            def submit(trial: Trial) -> Future[Result]:
+                return pool.submit(run_trial, config, trial, out / _AUDITS)
 
-        for _ in run_due(folder, lambda: _due(config, folder), submit, config.workers):
-            advance(1)
-            _write(config, folder)
-    rows = _write(config, folder)
-    draw_curves(config, rows, out)
+            for _ in run_due(folder, lambda: _due(config, folder), submit, config.workers):
+                advance(1)
+                _write(config, folder)
+    finally:
+        # Of a run that was stopped, too.
+        rows = _write(config, folder)
+        draw_curves(config, rows, out)
     remove_leftovers(out)
     return Bench(rows, out)
 
