@@ -23,6 +23,15 @@ def test_drop_rate_is_that_of_the_authors(rate, n_gradual, exponent):
     np.testing.assert_array_equal(ours, expected)
 
 
+@pytest.mark.parametrize("rate", [0.1, 0.2, 0.35, 0.4, 0.45, 0.8, 1.0])
+@pytest.mark.parametrize("exponent", [0.5, 1, 2])
+def test_drop_rate_is_that_of_the_authors_to_the_last_bit(rate, exponent):
+    # The number of samples is rounded down: half a bit more at the end of the ramp would cost one.
+    for n_gradual in range(1, 61):
+        ours = [drop_rate(epoch, rate, n_gradual, exponent) for epoch in range(n_gradual)]
+        assert ours == np.linspace(0, rate**exponent, n_gradual).tolist()
+
+
 def test_drop_rate_jumps_after_a_curved_ramp():
     assert drop_rate(4, 0.5, 5, 2) == 0.25
     assert drop_rate(5, 0.5, 5, 2) == 0.5

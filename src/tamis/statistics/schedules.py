@@ -45,6 +45,9 @@ def drop_rate(epoch: int, rate: float, n_gradual: int = 10, exponent: float = 1.
         raise InputError(f"exponent is {exponent}; expected a number above 0")
     if epoch >= n_gradual:
         return rate
+    if 0 < epoch == n_gradual - 1:
+        # Not the product: rounded up, it costs a sample (12 epochs to 0.2: 7 of 10 remain, not 8).
+        return float(rate**exponent)
     # One step: a ramp of a single epoch stays at its beginning.
     return float(epoch * (rate**exponent / max(1, n_gradual - 1)))
 

@@ -31,10 +31,15 @@ def _eac(inputs: Case, params: Case) -> Outputs:
         "flip_consistency": flip_consistency(maps, maps_flipped, weight).mean(),
         "total": total,
         "grad_features": maps.grad,
-        "grad_features_flipped_image": maps_flipped.grad,
+        # Without weight the mirror image takes no part at all.
+        "grad_features_flipped_image": _or_zeros(maps_flipped),
         "grad_fc_weight": weight.grad,
         "grad_fc_bias": bias.grad,
     }
+
+
+def _or_zeros(leaf: Tensor) -> Tensor:
+    return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
 
 
 def _is_zero(gradient: Tensor | None) -> int:
@@ -62,18 +67,18 @@ def _projector(weight: Tensor) -> nn.Linear:
 
 def _relation(inputs: Case, params: Case) -> Outputs:
     teacher, student = _leaf(inputs["teacher_features"]), _leaf(inputs["student_features"])
-    distillation = RelationDistillation(
-        _projector(_leaf(inputs["projector_weight"])),
-        k=params["k"],
-        edge=params["edge"],
-        node=params.get("node", "cos"),
-        teacher_temperature=params["tau_teacher"],
-        student_temperature=params["tau_student"],
-        edge_weight=params["alpha_edge"],
-        node_weight=params["beta_node"],
-    )
-    total = distillation(student, teacher)
-    total.backward()
+    projector = _projector(_leaf(inputs["projector_weight"]))
+    options = {
+        "k": params["k"],
+        "edge": params["edge"],
+        "node": params.get("node", "cos"),
+        "teacher_temperature": params["tau_teacher"],
+        "student_temperature": params["tau_student"],
+    }
+    weights = {"edge_weight": params["alpha_edge"], "node_weight": params["beta_node"]}
+    total = RelationDistillation(projector, **options, **weights)(student, teacher)
+    if total.requires_grad:  # a loss without any weight has no gradient
+        total.backward()
     assert teacher.grad is None
     graph, student_graph = relation_graph(teacher), relation_graph(student)
     mask = neighbor_mask(graph, params["k"])
@@ -86,9 +91,10 @@ def _relation(inputs: Case, params: Case) -> Outputs:
         "mask": mask,
         "edge_kl": edge_kl(student_graph, graph, mask, **temperatures).mean(),
         "edge_mse": edge_mse(student_graph, graph, mask).mean(),
-        "node_loss": distillation.terms(student, teacher).node,
+        # A term of weight 0 is left out of the total, not out of the case.
+        "node_loss": RelationDistillation(projector, **options).terms(student, teacher).node,
         "total": total,
-        "grad_student_features": student.grad,
+        "grad_student_features": _or_zeros(student),
     }
 
 
