@@ -157,6 +157,17 @@ def test_mask_counts_neighbours_and_takes_the_first_of_equals():
     ]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_of_equal_samples_the_first_is_taken_whatever_the_product_rounds(dtype):
+    generator = torch.Generator().manual_seed(0)
+    for b in range(4, 40):
+        teacher = torch.randn(b, 7, generator=generator, dtype=dtype)
+        teacher[b - 1] = 3 * teacher[b // 2]  # one direction, two places in the product
+        others = [row for row in range(b) if row not in (b // 2, b - 1)]
+        mask = neighbor_mask(relation_graph(teacher), 2)[others]
+        assert not (mask[:, b - 1] & ~mask[:, b // 2]).any()
+
+
 def test_high_temperatures_leave_nothing_to_match():
     student, teacher = relation_graph(rows(1)), relation_graph(rows(2))
     mask = neighbor_mask(teacher)

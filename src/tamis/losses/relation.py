@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from tamis.errors import InputError
 from tamis.losses.cosine import cosines, unit_rows, without_autocast
 
 # Finite: minus infinity times 0 would be NaN.
 _MASKED = -1e30
+
+# Similarities of equal samples differ by the rounding of a matrix product, which depends on their place in it.
+_TIE = 16.0
 
 
 def relation_graph(features: torch.Tensor) -> torch.Tensor:
@@ -41,7 +45,8 @@ def neighbor_mask(graph: torch.Tensor, k: int | None = None) -> torch.Tensor:
     ----------
     graph : (B, B) float tensor
     k : int, optional
-        At least 1; ``B - 1`` and more mean all others, as None does. Of equals the first is taken.
+        At least 1; ``B - 1`` and more mean all others, as None does. Of equals (but for rounding) the first
+        is taken.
 
     Returns
     -------
@@ -67,8 +72,16 @@ def neighbor_mask(graph: torch.Tensor, k: int | None = None) -> torch.Tensor:
     is_self = torch.eye(len(graph), dtype=torch.bool, device=graph.device)
     if k is None or k >= len(graph) - 1:
         return ~is_self
-    nearest = graph.masked_fill(is_self, -torch.inf).sort(dim=1, descending=True, stable=True).indices[:, :k]
+    nearest = _descending(graph.masked_fill(is_self, -torch.inf))[:, :k]
     return torch.zeros_like(is_self).scatter_(1, nearest, True)
+
+
+def _descending(graph: torch.Tensor) -> torch.Tensor:
+    """Return the columns of each row from the largest entry to the smallest; of equals the first comes first."""
+    values, columns = graph.sort(dim=1, descending=True, stable=True)
+    is_lower = values[:, :-1] - values[:, 1:] > _TIE * torch.finfo(values.dtype).eps
+    level = nn.functional.pad(is_lower, (1, 0)).cumsum(dim=1)
+    return (level * len(graph) + columns).sort(dim=1).values % len(graph)
 
 
 def neighbor_log_probs(graph: torch.Tensor, mask: torch.Tensor, temperature: float = 0.1) -> torch.Tensor:
