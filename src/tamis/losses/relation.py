@@ -11,7 +11,7 @@ from tamis.losses.cosine import cosines, unit_rows, without_autocast
 # Finite: minus infinity times 0 would be NaN.
 _MASKED = -1e30
 
-# Similarities of equal samples differ by the rounding of a matrix product, which depends on their place in it.
+# Similarities of equal samples differ by the rounding of a product, which depends on their place in it.
 _TIE = 16.0
 
 
@@ -77,7 +77,7 @@ def neighbor_mask(graph: torch.Tensor, k: int | None = None) -> torch.Tensor:
 
 
 def _descending(graph: torch.Tensor) -> torch.Tensor:
-    """Return the columns of each row from the largest entry to the smallest; of equals the first comes first."""
+    """Return the columns of each row from its largest entry to its smallest, equals as they stand."""
     values, columns = graph.sort(dim=1, descending=True, stable=True)
     is_lower = values[:, :-1] - values[:, 1:] > _TIE * torch.finfo(values.dtype).eps
     level = nn.functional.pad(is_lower, (1, 0)).cumsum(dim=1)
