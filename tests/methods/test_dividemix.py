@@ -189,6 +189,22 @@ def test_targets_in_evaluation_mode(fit):
     assert still.beliefs().isfinite().all()
 
 
+@pytest.mark.filterwarnings("ignore:no label of", "ignore:the mixture on")
+@pytest.mark.parametrize("eval_targets", [False, True])
+def test_modes_in_which_targets_are_made(eval_targets, fit, plant):
+    """Of labelled and of unlabelled rows alike; the other network is always in evaluation mode."""
+    data, rows = plant(), torch.arange(20)
+    method = fit(DivideMix, data, epochs=2, eval_targets=eval_targets, **WARM).method.train()
+    seen = {"network": [], "network_2": []}
+    for name, modes in seen.items():
+        part = getattr(method, name)
+        part.register_forward_pre_hook(lambda part, inputs, modes=modes: modes.append(part.training))
+    batch = Batch((data.inputs[rows], data.inputs[rows] + 0.1), data.given[rows], rows)
+    moment = Moment(0, epoch=2, n_epochs=9, position=1, length=2, step=9, phase="first")
+    method.training_step({"labelled": batch, "unlabelled": batch}, moment)
+    assert seen == {"network": [not eval_targets, not eval_targets, True], "network_2": [False]}
+
+
 def test_verdict_is_the_mean_posterior(fit):
     run = fit(DivideMix, epochs=5, lr=0.3, **WARM)
     method, scan = run.method, run.training.scan

@@ -66,8 +66,8 @@ class DivideMix(TwoNetworks):
     rampup_length : float, at least 0, default=16
         Epochs after the warm-up until that weight is reached.
     eval_targets : bool, default=False
-        Make the targets of labelled rows with the trained network in evaluation mode. The authors' code makes
-        them in training mode: its batch statistics then move, and dropout is on.
+        Make targets, of labelled and of unlabelled rows, with the trained network in evaluation mode. The
+        authors' code makes them in training mode: its batch statistics then move, and dropout is on.
 
     Raises
     ------
