@@ -158,6 +158,14 @@ class TestProperties:
             again.refresh(logits.detach()[rows], labels[rows], rows)
         assert torch.equal(again.weights, loss.weights)
 
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    @pytest.mark.parametrize("q", [0.01, 0.1, 0.3, 0.4, 0.6, 0.7, 1.0])
+    @pytest.mark.parametrize("n_classes", [2, 4, 8])
+    def test_truncated_leaves_out_a_posterior_of_exactly_k(self, n_classes, q, dtype):
+        loss = TruncatedCrossEntropy(1, q=q, k=1 / n_classes)
+        loss.refresh(torch.zeros(1, n_classes, dtype=dtype), torch.tensor([0]), torch.tensor([0]))
+        assert loss.weights.tolist() == [0.0]
+
 
 class TestEdges:
     @pytest.mark.parametrize("loss", LOSSES)

@@ -9,6 +9,7 @@ from tamis.errors import InputError
 from tamis.losses.generalized_cross_entropy import generalized_cross_entropy, refuse_q
 from tamis.losses.reduction import Reduction, reduced, refuse_reduction
 from tamis.losses.target_table import checked_index
+from tamis.statistics.labelled_logits import labelled_logits
 
 
 def truncated_cross_entropy(
@@ -118,10 +119,12 @@ class TruncatedCrossEntropy(nn.Module):
 
     @torch.no_grad()
     def refresh(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:
-        """Use a sample from now on where its loss is below that of a posterior of ``k``."""
-        losses = generalized_cross_entropy(logits, labels, self.q, reduction="none")
-        index = checked_index(index, len(losses), len(self.weights), writes=True)
-        self.weights[index] = (losses < _loss_at(self.k, self.q)).to(self.weights.dtype)
+        """Use a sample from now on where its posterior is above ``k``: its loss below the loss at ``k``."""
+        logits, labels = labelled_logits(logits, labels)
+        index = checked_index(index, len(logits), len(self.weights), writes=True)
+        # The losses compare alike, but for rounding: a posterior of exactly k is left out.
+        posterior = logits.softmax(dim=1).gather(1, labels[:, None])[:, 0]  # (B,)
+        self.weights[index] = (posterior > self.k).to(self.weights.dtype)
 
     def forward(self, logits: Tensor, labels: Tensor, index: Tensor | None = None) -> Tensor:
         """Return the loss of a batch whose samples stand in the rows ``index`` of the data set."""
