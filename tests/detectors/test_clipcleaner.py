@@ -104,6 +104,16 @@ def test_row_order_class_codes_and_scale_do_not_matter(options):
         np.testing.assert_allclose(scaled.clean_scores_, first.clean_scores_, rtol=0, atol=1e-6)
 
 
+def test_rounding_does_not_decide_where_prompts_tell_no_classes_apart():
+    labels, images, prompts, _ = space(150)
+    first, scaled = (CLIPCleaner().fit(labels, images * by, [prompts[0]] * 4) for by in (1.0, 3.7))
+    assert (first.scores_.zero_loss == 1).all()
+    np.testing.assert_array_equal(scaled.keep_, first.keep_)
+    # The same at probabilities next to 1.
+    probs = np.array([[1.0, 1e-17], [1.0 - 1e-15, 1e-15], [1.0, 0.0]])
+    assert likelihood_in_class(probs, [0, 0, 0]).tolist() == [1.0, 1.0, 1.0]
+
+
 def test_the_selection_shrinks_with_both_thresholds_and_lies_in_each_rule():
     labels, images, prompts, _ = space(200, spread=0.6)
     cleaner = CLIPCleaner().fit(labels, images, prompts)

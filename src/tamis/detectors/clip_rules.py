@@ -72,8 +72,10 @@ def likelihood_in_class(probs: npt.ArrayLike, labels: npt.ArrayLike) -> npt.NDAr
     np.minimum.at(low, codes, logs)
     np.maximum.at(high, codes, logs)
     spread = (high - low)[codes]
+    # Less than that is rounding, which must not decide about labels.
+    is_spread = spread > _LEAST_GAP
     scores: npt.NDArray[np.float64] = np.where(
-        spread > 0, (logs - low[codes]) / np.where(spread > 0, spread, 1.0), 1.0
+        is_spread, (logs - low[codes]) / np.where(is_spread, spread, 1.0), 1.0
     )
     return scores
 

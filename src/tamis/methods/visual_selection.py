@@ -36,7 +36,8 @@ class SelectionRules:
     ----------
     selector : {"knn", "logistic"}
         What gives the probabilities: the vote of the nearest neighbours by cosine, a sample itself and its
-        copies left out; or cross-validated logistic regression on features of unit length.
+        copies left out; or cross-validated logistic regression on features of unit length (scored on its own
+        training rows where a class has fewer than five).
     n_neighbors : int
         Voters, for "knn".
     theta_gmm : float
