@@ -87,6 +87,20 @@ def test_a_run_of_other_settings_is_not_continued(go: Go, tmp_path: Path) -> Non
         go(out=tmp_path / "run", labels=Y.repeat(4))
 
 
+def test_what_fails_before_training_leaves_the_folder_free(go: Go, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(InputError, match="did you mean 'neighbor_vote'"):
+        go(out=out, initial_selection="neighbour_vote")
+    with pytest.raises(InputError, match="the noise rate cannot be estimated"):
+        go(out=out, method="co_teaching", features=np.zeros((120, 2)))
+    assert not out.exists()
+    go(out=out, initial_selection="neighbor_vote")
+    before = sorted(entry.name for entry in out.iterdir())
+    with pytest.raises(RunError, match="other data or settings"):
+        go(out=out, initial_selection="neighbour_vote")
+    assert sorted(entry.name for entry in out.iterdir()) == before
+
+
 def test_divergence_is_explained(go: Go) -> None:
     message = "training has diverged.*Lower the learning rate"
     with pytest.raises(RunError, match=f"the loss is .* at epoch .*{message}"):

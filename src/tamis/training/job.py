@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ from tamis.training.judging import judged, judged_by_embeddings, opinion_of
 from tamis.training.knowledge import Knowledge
 from tamis.training.model import TrainedModel
 from tamis.training.preparing import evaluation_of, frozen_features, has_features, prepare
-from tamis.training.run_folder import begin, finished_run, open_training_folder, write_results
+from tamis.training.run_folder import finished_run, open_training_folder, under_way, write_results
 from tamis.training.settings import make_plugin, split_params
 from tamis.training.spec import ModelSpec
 from tamis.training.views import Views
@@ -96,10 +97,9 @@ class Job:
                 return replace(found, device=self.wishes.device)
         launch(self.fabric)
         is_writer = self.folder is not None and self.fabric.global_rank == 0
-        if is_writer:
-            begin(self._folder, self._description())
-        training = self._training()
-        history = _run(training)
+        with under_way(self._folder, self._description()) if is_writer else nullcontext():
+            training = self._training()
+            history = _run(training)
         opinion = opinion_of(training, self.prepared, self.wishes.method)
         model = TrainedModel(
             self.spec,

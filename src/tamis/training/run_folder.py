@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tamis.auditing.run_folder import try_writing
-from tamis.errors import InputError, RunError
+from tamis.errors import InputError, RunError, TamisError
 from tamis.reporting.curves import write_curves
 from tamis.runs import atomic_path, read_json, write_json
 from tamis.training.model import MODEL, TrainedModel
@@ -118,9 +119,32 @@ def _plain(value: object) -> object:
     return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def begin(folder: Path, description: Mapping[str, object]) -> None:
-    """Say that a run is under way, before anything else is written."""
+@contextlib.contextmanager
+def under_way(folder: Path, description: Mapping[str, object]) -> Iterator[None]:
+    """Say that a run is under way, before anything else is written.
+
+    One that fails before its first checkpoint holds nothing worth keeping, and is taken away again: the
+    same command with the argument put right may write to the same folder.
+    """
+    is_new = not (folder / "run.json").exists()
     write_json(folder / "run.json", dict(description) | {"status": "running"})
+    try:
+        yield
+    except TamisError:
+        if is_new and not (folder / "checkpoints").exists():
+            _withdraw(folder)
+        raise
+
+
+def _withdraw(folder: Path) -> None:
+    """Remove what a run writes before its first checkpoint; ``run.json``, which owns the rest, goes last."""
+    for name in ("audit", "tensorboard"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in ("metrics.jsonl", "run.json"):
+        with contextlib.suppress(OSError):
+            (folder / name).unlink()
+    with contextlib.suppress(OSError):
+        folder.rmdir()  # refuses a folder that is not empty
 
 
 def write_results(
