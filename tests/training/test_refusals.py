@@ -87,6 +87,19 @@ def test_a_run_of_other_settings_is_not_continued(go: Go, tmp_path: Path) -> Non
         go(out=tmp_path / "run", labels=Y.repeat(4))
 
 
+def test_a_run_without_these_test_data_is_not_taken_for_one_with_them(
+    go: Go, planted: Planted, tmp_path: Path
+) -> None:
+    out, test = tmp_path / "run", (planted.features, planted.truth)
+    go(out=out)
+    with pytest.raises(RunError, match="test None there and 'float32"):
+        go(out=out, test=test)
+    go(out=tmp_path / "other", test=test)
+    assert "test_accuracy" in (go(out=tmp_path / "other", test=test).history or [{}])[-1]
+    with pytest.raises(RunError, match="test 'float32"):
+        go(out=tmp_path / "other", test=(planted.features, planted.given))
+
+
 def test_what_fails_before_training_leaves_the_folder_free(go: Go, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with pytest.raises(InputError, match="did you mean 'neighbor_vote'"):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tamis.auditing import Audit
+from tamis.data import Dataset
 from tamis.methods import Plugin
 
 
@@ -31,7 +32,7 @@ def run_key(*parts: object) -> str:
 
 
 def digest_of(value: object) -> str | bool | None:
-    """Return a few characters that tell one selection, audit or file of prompts from another.
+    """Return a few characters that tell one selection, audit, file of prompts or test set from another.
 
     Words, True, False and None stand for themselves.
 
@@ -45,8 +46,12 @@ def digest_of(value: object) -> str | bool | None:
     if isinstance(value, Audit):
         scores = value.issues.column("label_score").to_numpy(zero_copy_only=False)
         return "audit " + _short(np.ascontiguousarray(scores, dtype=np.float64).tobytes())
+    if isinstance(value, Dataset):
+        return f"{len(value)} rows {value.fingerprint()[:8]}"
     if isinstance(value, str | os.PathLike):
         return _of_path(os.fspath(value))
+    if isinstance(value, tuple):
+        return ", ".join(str(digest_of(each)) for each in value)
     try:
         array = np.ascontiguousarray(np.asarray(value))
     except ValueError:

@@ -210,6 +210,8 @@ class Job:
             [described_plugin(plugin) for plugin in self.plugins],
             [wishes.validation, wishes.augmentation, wishes.precision, digest_of(wishes.initial_selection)],
             [digest_of(wishes.audit), digest_of(wishes.prompts)],
+            # Nothing is chosen by it, but its accuracies are part of what a finished run says.
+            *([] if wishes.test is None else [["test", digest_of(wishes.test)]]),
         )
 
     def _description(self) -> Mapping[str, object]:
@@ -230,6 +232,7 @@ class Job:
             "image_size": wishes.image_size,
             "flip": wishes.flip,
             "audit": digest_of(wishes.audit),
+            "test": digest_of(wishes.test),
             "device": str(self.device),
             "precision": wishes.precision,
             "processes": wishes.processes,
