@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
+import scipy.optimize
 import torch
 
+from tamis.statistics.noise_gradient import log_likelihood
 from tamis.statistics.noise_model import NoiseModel, centred
 from tamis.statistics.noise_starts import confident_joint_start, nearly_clean_start
 
@@ -19,6 +23,7 @@ _MIXING_PRIOR = 20.0
 _NOISE_PRIOR = 1.5
 _FEW_NOISE_PRIOR, _FEW_NOISE_SCALE = 7.0, 0.5
 _SHARPNESS_PRIOR = 4.0
+_LEAST_SHARPNESS = 1e-6
 _BLIND_LOGIT = -12.0  # of u where it is held at nothing
 
 
@@ -89,44 +94,95 @@ def _log_sharpness(evidence: Sequence[torch.Tensor], labels: torch.Tensor) -> fl
 
 
 class _Parameters:
-    """The tensors that are fitted, and the model they make."""
+    """The numbers that are fitted, in one vector, and the model they make."""
 
-    def __init__(self, model: NoiseModel, prior: Prior) -> None:
+    def __init__(
+        self, model: NoiseModel, prior: Prior, *, noise_is_known: bool = False, level_is_known: bool = False
+    ) -> None:
         self._prior = prior
         self._off_diagonal = 1 - torch.eye(len(model.affinity), dtype=torch.float64)
         self._ambiguity = model.ambiguity
-        self.weights, self.mixing, self.bias, self.uniform = (
-            part.clone() for part in (model.weights, model.mixing, model.bias, model.uniform_logit)
-        )
-        self.level = model.affinity.diagonal().mean().clone()  # () shared part of the diagonal
-        self.own = (model.affinity.diagonal() - self.level).clone()  # (K,) deviations of classes
-        self.off = model.affinity * self._off_diagonal
-
-    def free(self, *, noise_is_known: bool, level_is_known: bool) -> list[torch.Tensor]:
-        """Return the tensors to fit, ready for gradients."""
-        chosen = [self.weights, self.bias]
+        level = model.affinity.diagonal().mean()  # () shared part of the diagonal
+        self._parts = {
+            "weights": model.weights,
+            "bias": model.bias,
+            "mixing": model.mixing,
+            "own": model.affinity.diagonal() - level,  # (K,) deviations of classes
+            "off": model.affinity * self._off_diagonal,
+            "level": level,
+            "uniform": model.uniform_logit,
+        }
+        self._free = ["weights", "bias"]
         if not noise_is_known:
-            chosen += [self.mixing, self.own, self.off]
-            chosen += [] if level_is_known else [self.level, self.uniform]
-        return [parameter.requires_grad_() for parameter in chosen]
+            self._free += ["mixing", "own", "off"]
+            self._free += [] if level_is_known else ["level", "uniform"]
+
+    def vector(self) -> npt.NDArray[np.float64]:
+        """Return the numbers to fit."""
+        return self._flat(self._parts)
+
+    def set(self, vector: npt.NDArray[np.float64]) -> None:
+        """Take other values for the numbers to fit."""
+        start = 0
+        for name in self._free:
+            shape = self._parts[name].shape
+            end = start + shape.numel()
+            self._parts[name] = torch.from_numpy(vector[start:end].copy()).reshape(shape)
+            start = end
 
     def model(self) -> NoiseModel:
         """Return the model of the present values."""
-        affinity = self.off * self._off_diagonal + torch.diag(self.level + self.own)
-        return NoiseModel(self.weights, self.mixing, self.bias, affinity, self.uniform, self._ambiguity)
+        part = self._parts
+        affinity = part["off"] * self._off_diagonal + torch.diag(part["level"] + part["own"])
+        return NoiseModel(
+            part["weights"], part["mixing"], part["bias"], affinity, part["uniform"], self._ambiguity
+        )
 
-    def penalty(self) -> torch.Tensor:
+    def penalty(self) -> float:
         """Return twice the negative logarithm of the prior."""
-        prior = self._prior
-        off = (self.off * self._off_diagonal) ** 2
+        prior, part = self._prior, self._parts
+        off = (part["off"] * self._off_diagonal) ** 2
         if prior.scale is not None:
             off = prior.scale**2 * torch.log1p(off / prior.scale**2)
-        penalty = prior.mixing * (self.mixing**2).sum() + _BIAS_PRIOR * (self.bias**2).sum()
-        penalty = penalty + prior.noise * ((self.own**2).sum() + off.sum())
+        penalty = prior.mixing * (part["mixing"] ** 2).sum() + _BIAS_PRIOR * (part["bias"] ** 2).sum()
+        penalty = penalty + prior.noise * ((part["own"] ** 2).sum() + off.sum())
         if not prior.sharpness:
-            return penalty
-        sharpness = torch.log(self.weights.sum().clamp(min=1e-6)) - prior.log_sharpness
-        return penalty + prior.sharpness * sharpness**2
+            return float(penalty)
+        return float(penalty + prior.sharpness * self._excess() ** 2)
+
+    def value_and_gradient(
+        self, pieces: Sequence[torch.Tensor], labels: torch.Tensor
+    ) -> tuple[float, npt.NDArray[np.float64]]:
+        """Return the negative log-posterior per row, and its derivative by `vector`."""
+        prior, part = self._prior, self._parts
+        value, by = log_likelihood(self.model(), pieces, labels)
+        off = prior.noise * part["off"]
+        if prior.scale is not None:
+            off = off / (1 + (part["off"] / prior.scale) ** 2)
+        weights = torch.zeros_like(part["weights"])
+        if prior.sharpness and self._sharpness() > _LEAST_SHARPNESS:
+            weights += prior.sharpness * self._excess() / self._sharpness()
+        diagonal, n_rows = by.affinity.diagonal(), len(labels)
+        gradients = {
+            "weights": weights / n_rows - by.weights,
+            "bias": _BIAS_PRIOR * part["bias"] / n_rows - by.bias,
+            "mixing": prior.mixing * part["mixing"] / n_rows - by.mixing,
+            "own": prior.noise * part["own"] / n_rows - diagonal,
+            "off": (off / n_rows - by.affinity) * self._off_diagonal,
+            "level": -diagonal.sum(),
+            "uniform": -by.uniform_logit,
+        }
+        return self.penalty() / (2 * n_rows) - value, self._flat(gradients)
+
+    def _sharpness(self) -> float:
+        return float(self._parts["weights"].sum())
+
+    def _excess(self) -> float:
+        return math.log(max(self._sharpness(), _LEAST_SHARPNESS)) - self._prior.log_sharpness
+
+    def _flat(self, parts: Mapping[str, torch.Tensor]) -> npt.NDArray[np.float64]:
+        flat: npt.NDArray[np.float64] = torch.cat([parts[name].reshape(-1) for name in self._free]).numpy()
+        return flat
 
 
 def objective(
@@ -134,7 +190,7 @@ def objective(
 ) -> float:
     """Return the negative log-posterior of a model per row; lower is better."""
     fitted = torch.logsumexp(model.log_joint([centred(e) for e in evidence], labels), 1).mean()
-    return float(_Parameters(model, prior).penalty() / (2 * len(labels)) - fitted)
+    return _Parameters(model, prior).penalty() / (2 * len(labels)) - float(fitted)
 
 
 def maximise(
@@ -163,35 +219,21 @@ def maximise(
         Keep the shared part of the diagonal, and u.
     """
     pieces = [centred(e) for e in evidence]
-    parameters = _Parameters(model, prior)
-    solver = torch.optim.LBFGS(
-        parameters.free(noise_is_known=noise_is_known, level_is_known=level_is_known),
-        max_iter=max_iter,
-        max_eval=2 * max_iter,
-        history_size=20,
-        tolerance_grad=1e-6,
-        tolerance_change=1e-9,
-        line_search_fn="strong_wolfe",
-    )
+    parameters = _Parameters(model, prior, noise_is_known=noise_is_known, level_is_known=level_is_known)
 
-    def closure() -> torch.Tensor:
-        solver.zero_grad()
-        log_likelihood = torch.logsumexp(parameters.model().log_joint(pieces, labels), 1).mean()
-        value = parameters.penalty() / (2 * len(labels)) - log_likelihood
-        value.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
-        return value
+    def value_and_gradient(vector: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        parameters.set(vector)
+        return parameters.value_and_gradient(pieces, labels)
 
-    solver.step(closure)  # type: ignore[no-untyped-call]  # torch does not annotate it
-    with torch.no_grad():
-        fitted = parameters.model()
-    return replace(
-        fitted,
-        weights=fitted.weights.detach(),
-        mixing=fitted.mixing.detach(),
-        bias=fitted.bias.detach(),
-        affinity=fitted.affinity.detach(),
-        uniform_logit=fitted.uniform_logit.detach(),
+    found = scipy.optimize.minimize(
+        value_and_gradient,
+        parameters.vector(),
+        method="L-BFGS-B",
+        jac=True,
+        options={"maxiter": max_iter, "maxfun": 2 * max_iter, "maxcor": 20, "gtol": 1e-6, "ftol": 1e-9},
     )
+    parameters.set(found.x)
+    return parameters.model()
 
 
 def best_start(

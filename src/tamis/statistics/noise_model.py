@@ -22,6 +22,9 @@ import torch
 
 from tamis.types import FloatArray, IntArray
 
+LEAST_LEAN = -30.0
+"""Of g log q: a class that the evidence rules out stays possible as a slip."""
+
 _APPLY_CELLS = 4_000_000
 
 
@@ -70,7 +73,7 @@ class NoiseModel:
         return log_q + self._log_given(log_q, labels)
 
     def _log_given(self, log_q: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        lean = (self.ambiguity * log_q).clamp(min=-30.0)
+        lean = (self.ambiguity * log_q).clamp(min=LEAST_LEAN)
         # norm[i, y] = log sum_s A[y, s] q_i(s)^g
         norm = torch.log(lean.exp() @ self.affinity.exp().T)
         structured = self.affinity[:, labels].T + lean.gather(1, labels[:, None]) - norm
