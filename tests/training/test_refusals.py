@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from tests.training.conftest import Go, Planted
 
@@ -137,3 +138,18 @@ def test_an_audit_of_other_rows_is_refused(go: Go, planted: Planted) -> None:
         go(audit=other)
     with pytest.raises(InputError, match="an audit of 30 rows"):
         go(initial_selection=other)
+
+
+def test_new_data_of_another_kind_are_refused(go: Go, planted: Planted) -> None:
+    texts = pd.DataFrame({"text": ["one sort", "another one"] * 6, "label": [0, 1] * 6})
+    with pytest.raises(InputError, match="trained on features that were given to it, and the data hold text"):
+        go().predict(texts)
+
+    def encoder(samples: list[str]) -> np.ndarray:
+        return np.array([[len(sample), sample.count("o")] for sample in samples], dtype=np.float32)
+
+    model = go(data=texts, features=..., labels=..., encoder=encoder)
+    with pytest.raises(
+        InputError, match=r"encodes its inputs itself, with .*, and the data hold features alone"
+    ):
+        model.predict(planted.features)

@@ -30,7 +30,7 @@ from tamis.runs import read_json
 from tamis.training.model_file import ADVICE, model_file
 from tamis.training.preparing import gather
 from tamis.training.pretrained_copy import with_kept
-from tamis.training.source import choose_source
+from tamis.training.source import source_for_model
 from tamis.training.spec import ModelSpec
 from tamis.training.telling import training_section
 from tamis.training.views import Views
@@ -278,7 +278,7 @@ class TrainedModel:
         """Return what the model says about a data set, block by block; `predict` and `embed` join that."""
         fabric = make_fabric(self.device)
         form = self.spec.form
-        source = choose_source(dataset, form.kind, encoder=self.spec.encoder, device=str(fabric.device))
+        source = source_for_model(dataset, form.kind, encoder=self.spec.encoder, device=str(fabric.device))
         found = gather(source, form, fabric.device, "2GiB")
         method = self.method.to(fabric.device)
         views = Views(form.kind, flip=self.spec.flip, normalisation=method.network.normalisation)

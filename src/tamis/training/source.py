@@ -128,6 +128,30 @@ def choose_source(
     return Source(dataset, "features", encoded.features, encoded.encoder_name, unreadable)
 
 
+def source_for_model(dataset: Dataset, kind: InputKind, *, encoder: str | None, device: str) -> Source:
+    """Return what a trained model sees of new data.
+
+    Raises
+    ------
+    InputError
+        The model was trained on features that were given, and the data hold none (those of an encoder would
+        be others); or on those of an encoder, and the data hold nothing to encode; or the data have no such
+        inputs at all.
+    """
+    held = ", ".join([*dataset.inputs, *dataset.features])
+    if kind == "features" and encoder is None and not dataset.features and dataset.inputs:
+        raise InputError(
+            f"the model was trained on features that were given to it, and the data hold {held}; give "
+            "features made in the same way, such as a .npy file of shape (n, d)"
+        )
+    if kind == "features" and encoder is not None and not dataset.inputs and dataset.features:
+        raise InputError(
+            f"the model encodes its inputs itself, with {encoder}, and the data hold features alone; give "
+            "the images or texts"
+        )
+    return choose_source(dataset, kind, encoder=encoder, device=device)
+
+
 def _finite(features: FloatArray, problems: Mapping[int, str]) -> tuple[FloatArray, dict[int, str]]:
     """Return features with zeros in rows that hold NaN or infinity, and the reasons of all unusable rows."""
     bad = {int(row): "features contain NaN or infinity" for row in _not_finite(features)}
