@@ -96,6 +96,11 @@ def choose_network(asked: Asked, dataset: Dataset, device: torch.device) -> Netw
         The method cannot work with such a network or such data.
     """
     kind = kind_of_network(asked, dataset)
+    if asked.image_size is not None and kind != "image":
+        raise InputError(
+            f"image_size is {asked.image_size}, but the network takes {kind} (backbone {asked.backbone!r}); "
+            "name a backbone that takes images, such as 'small_cnn', or leave it out"
+        )
     return NetworkChoice(asked.backbone, kind, asked.backbone_options, asked.image_size, device)
 
 

@@ -51,6 +51,11 @@ class Job:
         self.path = path
         self.started = datetime.now(UTC)
         self.own, self.recipe = split_params(wishes.method, wishes.params, wishes.epochs)
+        if self.recipe.patience is not None and not wishes.validation:
+            raise InputError(
+                f"patience is {self.recipe.patience}, but no rows are held out to tell which epoch is best; "
+                "pass validation, such as 0.1, or leave patience out"
+            )
         self.plugins = [make_plugin(each) if isinstance(each, str) else each for each in wishes.plugins]
         self.folder = None if wishes.out is None else open_training_folder(wishes.out)
         self.fabric = make_fabric(

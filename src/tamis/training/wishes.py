@@ -60,6 +60,11 @@ class Wishes:
         object.__setattr__(self, "task", of_method)
         if self.plugins and self.task == "retrieval":
             raise InputError("plugins are given, and they belong to methods that classify; leave them out")
+        if self.prompts is not None and self.initial_selection != "clipcleaner":
+            raise InputError(
+                "prompts are given, but only initial_selection='clipcleaner' reads them; pass that, or leave "
+                "them out"
+            )
         if not 0 <= self.validation <= 0.5:
             raise InputError(f"validation is {self.validation}; expected a share of the rows, 0 to 0.5")
         parse_memory_budget(self.memory_budget)  # refuses what is no size
