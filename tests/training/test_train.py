@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -210,3 +211,12 @@ def test_the_selection_of_an_audit(go: Go, planted: Planted, tmp_path: Path) -> 
 def test_early_stopping(go: Go) -> None:
     model = go(params={"patience": 2, "lr": 1e-9}, validation=0.3, epochs=50)
     assert len(model.history) == 3
+
+
+def test_a_second_start_in_the_same_folder_leaves_one_log(go: Go, tmp_path: Path) -> None:
+    def other(record: Mapping[str, object]) -> None:
+        with (tmp_path / "run" / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write('{"epoch": 1, "step": 1, "loss": 9.0}\n')
+
+    model = go(out=tmp_path / "run", report_epoch=other)
+    assert TrainedModel.load(tmp_path / "run").history == model.history

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,7 @@ class Records:
         """Begin again with the lines of a checkpoint: what was written after it is forgotten."""
         self.lines = list(lines)
         if self._path is not None:
-            write_text(self._path, "".join(_as_line(line) for line in self.lines))
+            write_records(self._path, self.lines)
 
     def add(self, record: Mapping[str, float | int | str | None]) -> None:
         """Add one line."""
@@ -63,6 +63,11 @@ class Records:
         """Close the TensorBoard files."""
         if self._events is not None:
             self._events.close()
+
+
+def write_records(path: Path, lines: Iterable[Record]) -> None:
+    """Write a whole log at once, in place of what is there."""
+    write_text(path, "".join(_as_line(line) for line in lines))
 
 
 def _as_line(record: Record) -> str:

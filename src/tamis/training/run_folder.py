@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tamis.auditing.run_folder import try_writing
+from tamis.engine.records import write_records
 from tamis.errors import InputError, RunError, TamisError
 from tamis.reporting.curves import write_curves
 from tamis.runs import atomic_path, read_json, write_json
@@ -160,6 +161,8 @@ def write_results(
         with atomic_path(folder / "clean_scores.parquet") as path:
             pq.write_table(pa.table({"clean_score": model.scores}), path)
     history = model.history or []
+    # Whole, and of this run alone: another one may have been started in the same folder.
+    write_records(folder / "metrics.jsonl", history)
     if history:
         write_curves(folder / "curves.png", history)
     summary = None
