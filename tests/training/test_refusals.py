@@ -47,6 +47,17 @@ REFUSED = [
     ({"params": {"patience": 2}}, "patience is 2, but no rows are held out"),
     ({"image_size": 32}, "image_size is 32, but the network takes features"),
     ({"prompts": "phrases.json"}, "only initial_selection='clipcleaner' reads them"),
+    ({"params": "lr"}, "params is 'lr'; expected a mapping"),
+    ({"validation": "a"}, "validation is 'a'; expected a share"),
+    ({"random_state": 1.5}, "random_state is 1.5; expected a whole number"),
+    ({"random_state": True}, "random_state is True; expected a whole number"),
+    ({"processes": 2.5}, "processes is 2.5; expected a whole number"),
+    ({"method": None}, "method is None; expected a word"),
+    ({"backbone": None}, "backbone is None; expected a word"),
+    ({"device": None}, "device is None; expected a word"),
+    ({"audit": "no"}, "audit is 'no'; expected an audit, True or False"),
+    ({"flip": "no"}, "flip is 'no'; expected True or False"),
+    ({"plugins": "relations"}, "unknown plug-in 'relations'"),
     ({"device": "tpu"}, "device is 'tpu'"),
     ({"precision": "8"}, "precision is '8'"),
     ({"precision": "16-mixed"}, "precision is '16-mixed', which needs a GPU"),
@@ -67,6 +78,14 @@ REFUSED = [
 def test_refused(go: Go, changed: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message.replace("(", r"\(")):
         go(**({"features": X, "labels": Y} | changed))
+
+
+def test_numbers_of_numpy_are_numbers(go: Go, tmp_path: Path) -> None:
+    model = go(
+        out=tmp_path / "run", random_state=np.int64(3), validation=np.float32(0.25), processes=np.int64(1)
+    )
+    again = go(out=tmp_path / "run", random_state=3, validation=0.25)
+    assert model.history == again.history
 
 
 def test_folders_of_something_else_are_left_alone(go: Go, tmp_path: Path) -> None:

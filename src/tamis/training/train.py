@@ -144,7 +144,7 @@ def train(
         epochs=epochs,
         task=task,
         initial_selection=initial_selection,
-        plugins=tuple(plugins),
+        plugins=(plugins,) if isinstance(plugins, str) else tuple(plugins),
         validation=validation,
         device=device,
         random_state=random_state,

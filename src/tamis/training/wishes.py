@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
+
+import numpy as np
 
 from tamis.auditing import Audit
 from tamis.engine.fabric import Precision
@@ -48,6 +51,9 @@ class Wishes:
     report_epoch: Callable[[Record], None] | None = None
 
     def __post_init__(self) -> None:
+        _check_types(self)
+        for name, kind in (("random_state", int), ("processes", int), ("validation", float)):
+            object.__setattr__(self, name, kind(getattr(self, name)))  # numpy's numbers are not for JSON
         of_method = METHODS.facts(self.method).task
         if self.task not in {"auto", "classification", "retrieval"}:
             raise InputError(f"task is {self.task!r}; expected 'auto', 'classification' or 'retrieval'")
@@ -68,5 +74,27 @@ class Wishes:
         if not 0 <= self.validation <= 0.5:
             raise InputError(f"validation is {self.validation}; expected a share of the rows, 0 to 0.5")
         parse_memory_budget(self.memory_budget)  # refuses what is no size
-        if isinstance(self.random_state, bool) or not 0 <= self.random_state < 2**31:
+        if not 0 <= self.random_state < 2**31:
             raise InputError(f"random_state is {self.random_state!r}; expected 0 to {2**31 - 1}")
+
+
+def _check_types(wishes: Wishes) -> None:
+    """Refuse values of a wrong type, which would fail later in other words or be taken for true."""
+    expected: dict[str, tuple[str, tuple[type, ...]]] = {
+        "method": ("a word", (str,)),
+        "backbone": ("a word", (str,)),
+        "task": ("a word", (str,)),
+        "device": ("a word", (str,)),
+        "params": ("a mapping of names to values, or None", (Mapping, NoneType)),
+        "backbone_options": ("a mapping of names to values, or None", (Mapping, NoneType)),
+        "validation": ("a share of the rows, 0 to 0.5", (int, float, np.integer, np.floating)),
+        "random_state": ("a whole number", (int, np.integer)),
+        "processes": ("a whole number", (int, np.integer)),
+        "audit": ("an audit, True or False", (Audit, bool)),
+        "flip": ("True or False", (bool,)),
+        "tensorboard": ("True or False", (bool,)),
+    }
+    for name, (spelled, kinds) in expected.items():
+        value = getattr(wishes, name)
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            raise InputError(f"{name} is {value!r}; expected {spelled}")
