@@ -31,5 +31,11 @@ def silent_helper() -> Iterator[None]:
             yield
         except TamisError:
             return
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
+        except RuntimeError as error:
+            # The first process has stopped, and said why; gloo notices that its side of the line is gone.
+            if "by peer" not in str(error):
+                raise
         finally:
             sys.stdout = before
