@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import scipy.optimize
 import torch
 
 from tamis.statistics.noise_gradient import log_likelihood
@@ -94,95 +93,77 @@ def _log_sharpness(evidence: Sequence[torch.Tensor], labels: torch.Tensor) -> fl
 
 
 class _Parameters:
-    """The numbers that are fitted, in one vector, and the model they make."""
+    """The numbers of a model in one vector, those that are fitted first, with their prior."""
 
-    def __init__(
-        self, model: NoiseModel, prior: Prior, *, noise_is_known: bool = False, level_is_known: bool = False
-    ) -> None:
-        self._prior = prior
-        self._off_diagonal = 1 - torch.eye(len(model.affinity), dtype=torch.float64)
-        self._ambiguity = model.ambiguity
+    def __init__(self, model: NoiseModel, prior: Prior) -> None:
+        self._prior, self._ambiguity = prior, model.ambiguity
         level = model.affinity.diagonal().mean()  # () shared part of the diagonal
-        self._parts = {
-            "weights": model.weights,
-            "bias": model.bias,
-            "mixing": model.mixing,
-            "own": model.affinity.diagonal() - level,  # (K,) deviations of classes
-            "off": model.affinity * self._off_diagonal,
-            "level": level,
-            "uniform": model.uniform_logit,
+        parts = {
+            "weights": (model.weights, 0.0),
+            "bias": (model.bias, _BIAS_PRIOR),
+            "mixing": (model.mixing, prior.mixing),
+            "own": (model.affinity.diagonal() - level, prior.noise),  # (K,) deviations of classes
+            "off": (model.affinity - torch.diag(model.affinity.diagonal()), prior.noise),
+            "level": (level, 0.0),
+            "uniform": (model.uniform_logit, 0.0),
         }
-        self._free = ["weights", "bias"]
-        if not noise_is_known:
-            self._free += ["mixing", "own", "off"]
-            self._free += [] if level_is_known else ["level", "uniform"]
+        self._places: dict[str, slice] = {}
+        end = 0
+        for name, (values, _) in parts.items():
+            self._places[name] = slice(end, end := end + values.numel())
+        self.vector = torch.cat([values.reshape(-1) for values, _ in parts.values()]).numpy()
+        # Views: they follow the vector.
+        whole = torch.from_numpy(self.vector)
+        self._parts = {
+            name: whole[self._places[name]].view(values.shape) for name, (values, _) in parts.items()
+        }
+        self._precisions = np.concatenate(
+            [np.full(values.numel(), precision) for values, precision in parts.values()]
+        )
 
-    def vector(self) -> npt.NDArray[np.float64]:
-        """Return the numbers to fit."""
-        return self._flat(self._parts)
-
-    def set(self, vector: npt.NDArray[np.float64]) -> None:
-        """Take other values for the numbers to fit."""
-        start = 0
-        for name in self._free:
-            shape = self._parts[name].shape
-            end = start + shape.numel()
-            self._parts[name] = torch.from_numpy(vector[start:end].copy()).reshape(shape)
-            start = end
+    def n_free(self, *, noise_is_known: bool, level_is_known: bool) -> int:
+        """Return how many numbers, from the first, are to be fitted."""
+        last = "bias" if noise_is_known else "off" if level_is_known else "uniform"
+        return int(self._places[last].stop)
 
     def model(self) -> NoiseModel:
         """Return the model of the present values."""
         part = self._parts
-        affinity = part["off"] * self._off_diagonal + torch.diag(part["level"] + part["own"])
+        affinity = part["off"] + torch.diag(part["level"] + part["own"])
         return NoiseModel(
             part["weights"], part["mixing"], part["bias"], affinity, part["uniform"], self._ambiguity
         )
 
-    def penalty(self) -> float:
-        """Return twice the negative logarithm of the prior."""
-        prior, part = self._prior, self._parts
-        off = (part["off"] * self._off_diagonal) ** 2
+    def penalty(self) -> tuple[float, npt.NDArray[np.float64]]:
+        """Return the negative logarithm of the prior, and its derivative."""
+        prior, weights = self._prior, self.vector[self._places["weights"]]
+        slope = self._precisions * self.vector
+        terms = slope * self.vector
         if prior.scale is not None:
-            off = prior.scale**2 * torch.log1p(off / prior.scale**2)
-        penalty = prior.mixing * (part["mixing"] ** 2).sum() + _BIAS_PRIOR * (part["bias"] ** 2).sum()
-        penalty = penalty + prior.noise * ((part["own"] ** 2).sum() + off.sum())
-        if not prior.sharpness:
-            return float(penalty)
-        return float(penalty + prior.sharpness * self._excess() ** 2)
+            place, size = self._places["off"], prior.scale**2
+            ratio = self.vector[place] ** 2 / size
+            terms[place] = prior.noise * size * np.log1p(ratio)
+            slope[place] /= 1 + ratio
+        penalty = float(terms.sum())
+        if prior.sharpness:
+            total = float(weights.sum())
+            excess = math.log(max(total, _LEAST_SHARPNESS)) - prior.log_sharpness
+            penalty += prior.sharpness * excess**2
+            if total > _LEAST_SHARPNESS:
+                slope[self._places["weights"]] += prior.sharpness * excess / total
+        return penalty / 2, slope
 
     def value_and_gradient(
         self, pieces: Sequence[torch.Tensor], labels: torch.Tensor
     ) -> tuple[float, npt.NDArray[np.float64]]:
         """Return the negative log-posterior per row, and its derivative by `vector`."""
-        prior, part = self._prior, self._parts
         value, by = log_likelihood(self.model(), pieces, labels)
-        off = prior.noise * part["off"]
-        if prior.scale is not None:
-            off = off / (1 + (part["off"] / prior.scale) ** 2)
-        weights = torch.zeros_like(part["weights"])
-        if prior.sharpness and self._sharpness() > _LEAST_SHARPNESS:
-            weights += prior.sharpness * self._excess() / self._sharpness()
-        diagonal, n_rows = by.affinity.diagonal(), len(labels)
-        gradients = {
-            "weights": weights / n_rows - by.weights,
-            "bias": _BIAS_PRIOR * part["bias"] / n_rows - by.bias,
-            "mixing": prior.mixing * part["mixing"] / n_rows - by.mixing,
-            "own": prior.noise * part["own"] / n_rows - diagonal,
-            "off": (off / n_rows - by.affinity) * self._off_diagonal,
-            "level": -diagonal.sum(),
-            "uniform": -by.uniform_logit,
-        }
-        return self.penalty() / (2 * n_rows) - value, self._flat(gradients)
-
-    def _sharpness(self) -> float:
-        return float(self._parts["weights"].sum())
-
-    def _excess(self) -> float:
-        return math.log(max(self._sharpness(), _LEAST_SHARPNESS)) - self._prior.log_sharpness
-
-    def _flat(self, parts: Mapping[str, torch.Tensor]) -> npt.NDArray[np.float64]:
-        flat: npt.NDArray[np.float64] = torch.cat([parts[name].reshape(-1) for name in self._free]).numpy()
-        return flat
+        penalty, slope = self.penalty()
+        diagonal = by.affinity.diagonal()
+        off = by.affinity - torch.diag(diagonal)
+        parts = (by.weights, by.bias, by.mixing, diagonal, off, diagonal.sum(), by.uniform_logit)
+        ascent = torch.cat([part.reshape(-1) for part in parts]).numpy()
+        return penalty / len(labels) - value, slope / len(labels) - ascent
 
 
 def objective(
@@ -190,7 +171,7 @@ def objective(
 ) -> float:
     """Return the negative log-posterior of a model per row; lower is better."""
     fitted = torch.logsumexp(model.log_joint([centred(e) for e in evidence], labels), 1).mean()
-    return _Parameters(model, prior).penalty() / (2 * len(labels)) - float(fitted)
+    return _Parameters(model, prior).penalty()[0] / len(labels) - float(fitted)
 
 
 def maximise(
@@ -219,20 +200,27 @@ def maximise(
         Keep the shared part of the diagonal, and u.
     """
     pieces = [centred(e) for e in evidence]
-    parameters = _Parameters(model, prior, noise_is_known=noise_is_known, level_is_known=level_is_known)
+    parameters = _Parameters(model, prior)
+    free = slice(parameters.n_free(noise_is_known=noise_is_known, level_is_known=level_is_known))
 
-    def value_and_gradient(vector: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
-        parameters.set(vector)
-        return parameters.value_and_gradient(pieces, labels)
-
-    found = scipy.optimize.minimize(
-        value_and_gradient,
-        parameters.vector(),
-        method="L-BFGS-B",
-        jac=True,
-        options={"maxiter": max_iter, "maxfun": 2 * max_iter, "maxcor": 20, "gtol": 1e-6, "ftol": 1e-9},
+    # A view: the solver moves the model's own numbers.
+    vector = torch.from_numpy(parameters.vector)[free]
+    solver = torch.optim.LBFGS(
+        [vector],
+        max_iter=max_iter,
+        max_eval=2 * max_iter,
+        history_size=20,
+        tolerance_grad=1e-6,
+        tolerance_change=1e-9,
+        line_search_fn="strong_wolfe",
     )
-    parameters.set(found.x)
+
+    def closure() -> float:
+        value, gradient = parameters.value_and_gradient(pieces, labels)
+        vector.grad = torch.from_numpy(gradient[free])
+        return value
+
+    solver.step(closure)  # type: ignore[no-untyped-call]  # torch does not annotate it
     return parameters.model()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,37 +37,36 @@ def log_likelihood(
     labels : (n,) int64 tensor
     """
     n_rows, n_classes = pieces[0].shape
-    rows = torch.arange(n_rows)
-    # Forward, as NoiseModel.log_joint; (n, K) each.
+    cells = torch.arange(n_rows), labels
+    # Forward, as NoiseModel.log_joint, but not in logarithms; (n, K) each. Nothing gets to 0: powers are at
+    # least e^LEAST_LEAN, and the largest q at least 1 / K.
     logits = torch.addmm(model.bias, pieces[0], model.mixing)
-    for weight, values in zip(model.weights, pieces, strict=True):
-        logits.addcmul_(values, weight)
+    for weight, values in zip(model.weights.tolist(), pieces, strict=True):
+        logits.add_(values, alpha=weight)
     log_q = torch.log_softmax(logits, 1)
-    lean = (model.ambiguity * log_q).clamp_(min=LEAST_LEAN)
-    strength, powers = model.affinity.exp(), lean.exp()
+    lean = log_q.mul(model.ambiguity).clamp_(min=LEAST_LEAN)
+    q, powers, strength = log_q.exp_(), lean.exp(), model.affinity.exp()
     norms = powers @ strength.T
-    structured = model.affinity[:, labels].T + lean[rows, labels][:, None] - norms.log()
-    keep = torch.nn.functional.logsigmoid(-model.uniform_logit)
-    uniform = torch.nn.functional.logsigmoid(model.uniform_logit) - math.log(n_classes)
-    given = torch.logaddexp(keep + structured, uniform)
-    joint = log_q + given
-    totals = torch.logsumexp(joint, 1)
+    drawn = model.uniform_share
+    looked = (1 - drawn) * (strength.T[labels] * powers[cells][:, None]).div_(norms)
+    given = looked + drawn / n_classes
+    joint = q * given
+    totals = joint.sum(1)
 
-    # Backward: the derivative by log q, and by `keep + structured`, which accounts for a part of it.
-    by_log_q = (joint - totals[:, None]).exp_().div_(n_rows)
-    by_structured = by_log_q * (keep + structured - given).exp_()
-    looked = float(by_structured.sum())
-    drawn = float(torch.sigmoid(model.uniform_logit))
-    by_uniform = (1 - drawn) * (1 - looked) - drawn * looked
-    by_norms = -by_structured / norms
-    by_affinity = (by_norms.T @ powers).mul_(strength)
-    by_affinity += torch.zeros_like(by_affinity).index_add_(0, labels, by_structured).T
-    by_lean = (by_norms @ strength).mul_(powers)
-    by_lean[rows, labels] += by_structured.sum(1)
-    by_log_q += model.ambiguity * by_lean.mul_(lean > LEAST_LEAN)
-    by_logits = by_log_q - log_q.exp_() * by_log_q.sum(1, keepdim=True)
-    return float(totals.mean()), NoiseGradient(
-        torch.stack([(by_logits * values).sum() for values in pieces]),
+    # Backward: the derivative by log q, and by the logarithm of `looked`, which accounts for a part of it.
+    by_log_q = joint.div_((n_rows * totals)[:, None])
+    by_looked = looked.mul_(by_log_q).div_(given)
+    share = float(by_looked.sum())
+    by_uniform = (1 - drawn) * (1 - share) - drawn * share
+    by_norms = norms.reciprocal_().mul_(by_looked)
+    by_affinity = torch.zeros_like(strength).index_add_(0, labels, by_looked).T
+    by_affinity -= (by_norms.T @ powers).mul_(strength)
+    by_lean = (by_norms @ strength).mul_(powers).neg_()
+    by_lean[cells] += by_looked.sum(1)
+    by_log_q.addcmul_(by_lean, lean > LEAST_LEAN, value=model.ambiguity)
+    by_logits = by_log_q - q.mul_(by_log_q.sum(1, keepdim=True))
+    return float(totals.log_().mean()), NoiseGradient(
+        torch.stack([torch.dot(by_logits.view(-1), values.reshape(-1)) for values in pieces]),
         pieces[0].T @ by_logits,
         by_logits.sum(0),
         by_affinity,
