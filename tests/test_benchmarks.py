@@ -190,6 +190,7 @@ def test_features_of_a_longer_file_start_the_same(load: Load, tmp_path: Path) ->
     assert 0.8 < right < 0.99
 
 
+@pytest.mark.slow
 def test_large(load: Load, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "large.json"
     assert load("large").main(["--rows", "400", "--columns", "8", "--classes", "4", "--out", str(out)]) == 0

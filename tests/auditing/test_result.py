@@ -131,7 +131,14 @@ def test_a_run_may_be_made_again(data: Any, out_of_sample: np.ndarray, tmp_path:
     assert tamis.Audit.load(tmp_path).issues.equals(again.issues)
 
 
-@pytest.mark.parametrize("stage", ["second round", "table", "report"])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        "second round",
+        pytest.param("table", marks=pytest.mark.slow),
+        pytest.param("report", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.usefixtures("short_training")
 def test_an_interrupted_audit_continues(
     data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str

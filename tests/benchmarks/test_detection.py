@@ -150,6 +150,7 @@ def test_a_damaged_or_deleted_trial_is_repeated_and_no_other(write: Write, tmp_p
     assert sorted((tmp_path / "run" / "trials").iterdir()) == trials
 
 
+@pytest.mark.slow  # a process imports everything
 def test_own_process_measures_memory(arrays: Path, write: Write) -> None:
     (arrays / "peer.py").write_text(
         "import numpy as np\n"

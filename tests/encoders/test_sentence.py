@@ -37,6 +37,7 @@ def test_agrees_with_sentence_transformers(float32):
     np.testing.assert_allclose(float32.encode_batch(TEXTS[:3]), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_bits_do_not_depend_on_order_or_company(float32, as_dataset, cache):
     generator = np.random.default_rng(0)
     words = np.array(TEXTS[0].split() + TEXTS[2].split())

@@ -195,6 +195,7 @@ def test_places_where_no_run_can_be_written(cli: Cli, tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.slow
 def test_a_finished_run_survives_wrong_input_and_is_rebuilt_when_damaged(cli: Cli, tmp_path: Path) -> None:
     words = [*save_arrays(tmp_path, features=X, labels=Y), "--out", "run"]
     run = tmp_path / "run"

@@ -94,7 +94,14 @@ def check_same(table: list[Row], expected: list[Row]) -> None:
             assert mine == theirs, name
 
 
-@pytest.mark.parametrize("kind", ["features", "probs", "features and probs"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("features", marks=pytest.mark.slow),
+        pytest.param("probs", marks=pytest.mark.slow),
+        "features and probs",
+    ],
+)
 @pytest.mark.usefixtures("hold_threads")
 def test_blocks_threads_order_and_names_do_not_matter(kind: str) -> None:
     case = Case(kind)

@@ -119,7 +119,7 @@ class Killed(BaseException):
     """Stands for a kill: nothing catches it."""
 
 
-@pytest.mark.parametrize("epoch", [1, 3])
+@pytest.mark.parametrize("epoch", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_killed_run_goes_on(go: Go, planted: Planted, tmp_path: Path, epoch: int) -> None:
     def die(record: dict[str, object]) -> None:
         if record["epoch"] == epoch:
