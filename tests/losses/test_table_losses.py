@@ -245,6 +245,8 @@ class TestEarlyLearning:
         [
             ({"beta": 1.5}, "beta is 1.5"),
             ({"clamp": 0.0}, "clamp is 0.0"),
+            ({"lam": -1.0}, "lam is -1.0; expected a finite weight of at least 0"),
+            ({"lam": float("nan")}, "lam is nan"),
             ({"reduction": "sum"}, "reduction is 'sum'"),
             ({"dtype": torch.int64}, "dtype is torch.int64"),
             ({"n_samples": 0}, "n_samples is 0"),

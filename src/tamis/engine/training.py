@@ -205,11 +205,16 @@ class Training:
         is_due = loss.device.type == "cpu" or moment.step % 50 == 0 or moment.position + 1 == moment.length
         if not is_due or math.isfinite(loss.item()):
             return
-        kept = "the last checkpoint is kept" if self.settings.out is not None else "nothing was kept"
+        kept, where = "nothing was kept", ""
+        if self.settings.out is not None:
+            kept, where = (
+                "the last checkpoint is kept",
+                "; with other settings it is another run, in another folder",
+            )
         raise RunError(
             f"the loss is {loss.item()} at epoch {moment.epoch + 1}, step {moment.position + 1} of "
             f"{moment.length}: training has diverged ({kept}). Lower the learning rate (now "
-            f"{self.recipe.lr:g}), set clip_norm, or look for NaN and huge values in the inputs"
+            f"{self.recipe.lr:g}), set clip_norm, or look for NaN and huge values in the inputs{where}"
         )
 
     def _count(self, **values: Tensor) -> None:

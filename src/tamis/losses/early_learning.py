@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -94,7 +96,7 @@ class EarlyLearningLoss(TargetTable):
     n_samples, n_classes : int
     beta : float in [0, 1], default=0.7
         Share of the past in the targets.
-    lam : float, default=3.0
+    lam : float, at least 0, default=3.0
         Weight of the regulariser. The paper: ``beta=0.7, lam=3`` for CIFAR-10 with symmetric noise,
         ``0.9, 1`` with asymmetric, ``0.9, 7`` for CIFAR-100.
     clamp : float in (0, 0.5), default=1e-4
@@ -134,6 +136,7 @@ class EarlyLearningLoss(TargetTable):
         super().__init__(zero_targets(n_samples, n_classes, dtype))
         refuse_rate(beta, "beta")
         refuse_clamp(clamp)
+        refuse_lam(lam)
         refuse_reduction(reduction)
         self.beta = beta
         self.lam = lam
@@ -171,3 +174,9 @@ def refuse_clamp(clamp: float) -> None:
     """Raise `InputError` where a bound would not keep posteriors off 0 and 1."""
     if not 0.0 < clamp < 0.5:
         raise InputError(f"clamp is {clamp}; expected a small number above 0, such as 1e-4")
+
+
+def refuse_lam(lam: float) -> None:
+    """Raise `InputError` where a weight would reward disagreement with the targets, or is not finite."""
+    if not 0.0 <= lam < math.inf:
+        raise InputError(f"lam is {lam}; expected a finite weight of at least 0")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tamis.errors import InputError
-from tamis.losses.early_learning import clamped_posterior, refuse_clamp
+from tamis.losses.early_learning import clamped_posterior, refuse_clamp, refuse_lam
 from tamis.losses.reduction import Reduction, reduced, refuse_reduction
 from tamis.losses.target_table import TargetTable, zero_targets
 from tamis.statistics.labelled_logits import checked_logits
@@ -103,7 +103,7 @@ class EarlyLearningPlusLoss(TargetTable):
     n_samples, n_classes : int
     beta : float in [0, 1], default=0.7
         Share of the past in the history.
-    lam : float, default=3.0
+    lam : float, at least 0, default=3.0
     clamp : float in (0, 0.5), default=1e-4
     ramp_length : int, default=0
         Steps until the regulariser has its full weight. The code: 0 for CIFAR-10, 40,000 for CIFAR-100.
@@ -150,6 +150,7 @@ class EarlyLearningPlusLoss(TargetTable):
         refuse_reduction(reduction)
         exponential_ramp(0, ramp_length)  # refuses a negative length
         self.beta = beta
+        refuse_lam(lam)
         self.lam = lam
         self.clamp = clamp
         self.ramp_length = ramp_length

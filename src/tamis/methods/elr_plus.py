@@ -43,7 +43,7 @@ class ELRPlus(TwoNetworks):
         As in `Method`.
     beta : float in [0, 1], default=0.7
         Share of the past in the running mean of each sample.
-    lam : float, default=3.0
+    lam : float, at least 0, default=3.0
         Weight of the regulariser. The paper: ``beta=0.7, lam=3`` for CIFAR-10 with symmetric noise,
         ``0.9, 1`` with asymmetric, ``0.9, 7`` for CIFAR-100.
     alpha : float, at least 0, default=1.0
