@@ -143,7 +143,9 @@ def as_array(values: object) -> npt.NDArray[np.generic]:
     if type(values).__module__.split(".")[0] == "torch":
         return _array_of_tensor(values)
     if hasattr(values, "toarray"):
-        raise InputError(f"array is a sparse {type(values).__name__}; pass a dense one, array.toarray()")
+        raise InputError(
+            f"a sparse {type(values).__name__} was given; pass a dense array, such as features.toarray()"
+        )
     if isinstance(values, pa.Array | pa.ChunkedArray):
         return np.asarray(values.to_numpy() if isinstance(values, pa.ChunkedArray) else values.to_pandas())
     try:

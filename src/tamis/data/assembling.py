@@ -75,7 +75,7 @@ def require_usable(codes: IntArray, problems: dict[int, str], source: str) -> No
     """Raise `InputError` if no row has a label, or no row can be used."""
     if not (codes >= 0).any():
         raise InputError(
-            f"{source} has {len(codes)} rows and none has a label; an audit needs given labels: pass"
+            f"{source} has {len(codes)} rows and none has a label; given labels are needed: pass"
             " label= with the column that holds them"
         )
     if len(problems) == len(codes):
