@@ -425,7 +425,7 @@ def test_the_command(arrays: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "| cross_entropy | 0.1 |" in printed.err
 
 
-@pytest.mark.parametrize("name", ["features", "pixels", "grid", "gpu", "smoke"])
+@pytest.mark.parametrize("name", ["features", "pixels", "rates", "grid", "gpu", "smoke"])
 def test_the_configurations_name_what_there_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from tamis.benchmarks.training.bench import check_methods
 
