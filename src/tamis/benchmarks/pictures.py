@@ -61,6 +61,7 @@ def draw_picture(
     """Write a picture: every candidate's curves by name, as shares of 1, in panels side by side."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -82,6 +83,7 @@ def draw_picture(
                 )
     for axes, (_, label) in zip(sides, panels, strict=True):
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylabel(f"{label}, %")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
