@@ -76,7 +76,7 @@ def test_rows_and_classes_may_be_in_any_order() -> None:
     model = _model(4, 2, 0.23, seed=0)
     pieces, labels = _rows(30, 4, 2, 3.0, seed=2)
     value, gradient = log_likelihood(model, pieces, labels)
-    rows, names = torch.randperm(30), torch.tensor([2, 0, 3, 1])
+    rows, names = torch.arange(30).flip(0), torch.tensor([2, 0, 3, 1])
     renamed = replace(
         model,
         mixing=model.mixing[names][:, names],
@@ -88,6 +88,32 @@ def test_rows_and_classes_may_be_in_any_order() -> None:
     assert again == pytest.approx(value, abs=1e-12)
     assert torch.allclose(by.affinity, gradient.affinity[names][:, names], atol=1e-12)
     assert torch.allclose(by.weights, gradient.weights, atol=1e-12)
+
+
+def test_the_scale_of_a_row_of_the_transition_does_not_matter() -> None:
+    model = _model(4, 2, 0.23, seed=0)
+    pieces, labels = _rows(30, 4, 2, 3.0, seed=2)
+    value, gradient = log_likelihood(model, pieces, labels)
+    # A step of the search may well try this: e^900 is no number any more.
+    scaled = replace(model, affinity=model.affinity + torch.tensor([[900.0], [-900.0], [3.0], [0.0]]))
+    again, by = log_likelihood(scaled, pieces, labels)
+    assert again == pytest.approx(value, abs=1e-12)
+    for name in FIELDS:
+        assert torch.allclose(getattr(by, name), getattr(gradient, name), rtol=1e-9, atol=1e-12), name
+
+
+@pytest.mark.parametrize("level", [50.0, 5000.0])
+def test_labels_that_are_never_wrong(level: float) -> None:
+    model = replace(
+        _model(3, 1, 0.23, seed=1),
+        affinity=level * torch.eye(3).double(),
+        uniform_logit=torch.tensor(-12.0).double(),
+    )
+    piece = centred(1e4 * torch.eye(3, dtype=torch.float64)[torch.arange(30) % 3])
+    for labels in (torch.arange(30) % 3, (torch.arange(30) + 1) % 3):
+        value, gradient = log_likelihood(model, [piece], labels)
+        assert math.isfinite(value)
+        assert all(torch.isfinite(getattr(gradient, name)).all() for name in FIELDS)
 
 
 @pytest.mark.parametrize("prior", [None, Prior(20.0, 7.0, 0.5, 4.0, 0.1), Prior(20.0, 1.5)])

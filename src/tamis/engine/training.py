@@ -205,12 +205,9 @@ class Training:
         is_due = loss.device.type == "cpu" or moment.step % 50 == 0 or moment.position + 1 == moment.length
         if not is_due or math.isfinite(loss.item()):
             return
-        kept, where = "nothing was kept", ""
-        if self.settings.out is not None:
-            kept, where = (
-                "the last checkpoint is kept",
-                "; with other settings it is another run, in another folder",
-            )
+        has_folder = self.settings.out is not None
+        kept = "the last checkpoint is kept" if has_folder else "nothing was kept"
+        where = "; with other settings it is another run, in another folder" if has_folder else ""
         raise RunError(
             f"the loss is {loss.item()} at epoch {moment.epoch + 1}, step {moment.position + 1} of "
             f"{moment.length}: training has diverged ({kept}). Lower the learning rate (now "

@@ -149,8 +149,8 @@ class EarlyLearningPlusLoss(TargetTable):
         refuse_clamp(clamp)
         refuse_reduction(reduction)
         exponential_ramp(0, ramp_length)  # refuses a negative length
-        self.beta = beta
         refuse_lam(lam)
+        self.beta = beta
         self.lam = lam
         self.clamp = clamp
         self.ramp_length = ramp_length

@@ -38,14 +38,15 @@ def log_likelihood(
     """
     n_rows, n_classes = pieces[0].shape
     cells = torch.arange(n_rows), labels
-    # Forward, as NoiseModel.log_joint, but not in logarithms; (n, K) each. Nothing gets to 0: powers are at
-    # least e^LEAST_LEAN, and the largest q at least 1 / K.
+    # Forward, as NoiseModel.log_joint, but not in logarithms; (n, K) each. No norm gets to 0 or overflows:
+    # powers are at least e^LEAST_LEAN, and the largest of a row of A is 1 (the norms take out its scale).
     logits = torch.addmm(model.bias, pieces[0], model.mixing)
     for weight, values in zip(model.weights.tolist(), pieces, strict=True):
         logits.add_(values, alpha=weight)
     log_q = torch.log_softmax(logits, 1)
     lean = log_q.mul(model.ambiguity).clamp_(min=LEAST_LEAN)
-    q, powers, strength = log_q.exp_(), lean.exp(), model.affinity.exp()
+    q, powers = log_q.exp_(), lean.exp()
+    strength = (model.affinity - model.affinity.amax(1, keepdim=True)).exp()
     norms = powers @ strength.T
     drawn = model.uniform_share
     looked = (1 - drawn) * (strength.T[labels] * powers[cells][:, None]).div_(norms)
